@@ -1,0 +1,1 @@
+//! parhelion: an inference engine with hand-written WGSL kernels.

@@ -1,0 +1,1 @@
+//! Reads published model files into a `Checkpoint`.

@@ -1,0 +1,3 @@
+//! The `parhelion` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! WGSL kernels, checked and reflected into typed Rust at build time.

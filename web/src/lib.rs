@@ -1,0 +1,1 @@
+//! parhelion in the browser.
