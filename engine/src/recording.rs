@@ -85,8 +85,11 @@ impl Recording {
     /// [`ExecError::InvalidCall`] names the step and what is wrong with it.
     pub fn validate(&self, size_of: impl Fn(BufferId) -> Option<u64>) -> Result<(), ExecError> {
         for step in &self.steps {
-            validate_call(&step.call, &size_of)
-                .map_err(|reason| ExecError::InvalidCall { step: step.label.clone(), kernel: step.call.kernel.variant, reason })?;
+            validate_call(&step.call, &size_of).map_err(|reason| ExecError::InvalidCall {
+                step: step.label.clone(),
+                kernel: step.call.kernel.variant,
+                reason,
+            })?;
         }
         Ok(())
     }

@@ -1,0 +1,238 @@
+//! A model as operators over values: what a family's `build` makes, checked shape by shape as it grows.
+//!
+//! The methods that families call (`rms_norm`, `linear`, ...) stand beside their operators in [`crate::ops`]; here is
+//! what they are made of. A graph keeps the first error and goes on, so that a family reads as a plain list;
+//! [`Graph::finish`] returns it.
+
+use std::cell::{Cell, RefCell};
+
+use crate::{
+    ops::Operator,
+    shape::{Rows, Shape},
+};
+
+/// A value of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ValueId(u32);
+
+/// A weight of a graph: a matrix whose rows come from one or more tensors, or a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WeightId(u32);
+
+/// A table that the host computes when the graph is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TableId(u32);
+
+macro_rules! index {
+    ($($id:ty),*) => { $(impl $id { pub(crate) fn index(self) -> usize { self.0 as usize } })* };
+}
+index!(ValueId, WeightId, TableId);
+
+/// What a weight is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightDecl {
+    /// The layer its names belong to; none for those outside layers.
+    pub layer: Option<u32>,
+    /// The tensors whose rows are joined, by the engine's names, each with its number of rows (1 for a vector).
+    pub tensors: Vec<(&'static str, u32)>,
+    /// Columns, or the length of a vector.
+    pub cols: u32,
+    /// Whether it keeps its published format or becomes f32.
+    pub kind: WeightKind,
+}
+
+/// How a weight is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightKind {
+    /// A matrix in its published format, repacked.
+    Matrix,
+    /// A vector as f32.
+    Vector,
+}
+
+/// The KV cache that one layer needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvDecl {
+    /// Heads of keys and values.
+    pub heads: u32,
+    /// Elements of a head, even.
+    pub head_dim: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Value {
+    pub shape: Shape,
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub op: Box<dyn Operator>,
+    pub inputs: Vec<ValueId>,
+    pub output: Option<ValueId>,
+    pub label: String,
+    /// The last part of a step, left out of steps that do not sample.
+    pub samples: bool,
+    /// Whether all of it works on output rows, and so is left out of steps without outputs.
+    pub outputs_only: bool,
+}
+
+/// A table of the host's making.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub label: String,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    weights: Vec<WeightDecl>,
+    tables: Vec<Table>,
+    kv: Vec<KvDecl>,
+    logits: Option<ValueId>,
+    error: Option<GraphError>,
+}
+
+/// A model being built.
+#[derive(Debug, Default)]
+pub struct Graph {
+    parts: RefCell<Parts>,
+    layer: Cell<Option<u32>>,
+}
+
+/// A checked model.
+#[derive(Debug)]
+pub struct Model {
+    pub(crate) values: Vec<Value>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) weights: Vec<WeightDecl>,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) kv: Vec<KvDecl>,
+    /// The value that holds the logits, `[outputs, vocab]`.
+    pub(crate) logits: ValueId,
+}
+
+/// A graph whose operators do not fit together.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("{label}: {reason}")]
+pub struct GraphError {
+    /// The layer, operator and weight.
+    pub label: String,
+    /// What does not fit.
+    pub reason: String,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What follows belongs to layer `i`: its weights' names and its errors say so.
+    pub fn layer(&self, i: u32) {
+        self.layer.set(Some(i));
+    }
+
+    /// What follows belongs to no layer.
+    pub fn outside_layers(&self) {
+        self.layer.set(None);
+    }
+
+    /// Declares a matrix whose rows are those of `tensors` in order. Declaring the same again gives the same weight, which
+    /// is how an output head is tied to the embedding.
+    pub fn matrix(&self, tensors: &[(&'static str, u32)], cols: u32) -> WeightId {
+        self.declare(WeightDecl { layer: self.layer.get(), tensors: tensors.to_vec(), cols, kind: WeightKind::Matrix })
+    }
+
+    /// Declares a vector of `len` elements.
+    pub fn vector(&self, name: &'static str, len: u32) -> WeightId {
+        self.declare(WeightDecl { layer: self.layer.get(), tensors: vec![(name, 1)], cols: len, kind: WeightKind::Vector })
+    }
+
+    fn declare(&self, decl: WeightDecl) -> WeightId {
+        let weights = &mut self.parts.borrow_mut().weights;
+        let index = weights.iter().position(|known| *known == decl).unwrap_or_else(|| {
+            weights.push(decl);
+            weights.len() - 1
+        });
+        WeightId(index as u32)
+    }
+
+    /// Adds a table of bytes (a multiple of 4) that kernels read. The same bytes give the same table.
+    pub fn table(&self, label: &str, bytes: Vec<u8>) -> TableId {
+        let tables = &mut self.parts.borrow_mut().tables;
+        let index = tables.iter().position(|known| known.bytes == bytes).unwrap_or_else(|| {
+            tables.push(Table { label: label.to_owned(), bytes });
+            tables.len() - 1
+        });
+        TableId(index as u32)
+    }
+
+    /// Declares the KV cache of one more layer and returns its number.
+    pub fn kv_layer(&self, heads: u32, head_dim: u32) -> u32 {
+        let kv = &mut self.parts.borrow_mut().kv;
+        kv.push(KvDecl { heads, head_dim });
+        kv.len() as u32 - 1
+    }
+
+    /// Adds an operator. `detail` tells it from its like: the name of its weight. After a first error the graph goes on with
+    /// placeholder values.
+    pub fn push(&self, op: impl Operator + 'static, detail: &str, inputs: &[ValueId]) -> ValueId {
+        self.add(op, detail, inputs, false).unwrap_or(ValueId(0))
+    }
+
+    /// Adds an operator that has no output.
+    pub fn push_effect(&self, op: impl Operator + 'static, detail: &str, inputs: &[ValueId]) {
+        self.add(op, detail, inputs, false);
+    }
+
+    /// Adds an operator that runs only in steps that end with [`crate::shape::Head::Sample`].
+    pub fn push_sampling(&self, op: impl Operator + 'static, detail: &str, inputs: &[ValueId]) {
+        self.add(op, detail, inputs, true);
+    }
+
+    /// Names the value that holds the logits.
+    pub fn set_logits(&self, value: ValueId) {
+        self.parts.borrow_mut().logits = Some(value);
+    }
+
+    fn add(&self, op: impl Operator + 'static, detail: &str, inputs: &[ValueId], samples: bool) -> Option<ValueId> {
+        let parts = &mut *self.parts.borrow_mut();
+        let layer = self.layer.get().map_or(String::new(), |i| format!("layer {i}: "));
+        let label = format!("{layer}{}{}{detail}", op.name(), if detail.is_empty() { "" } else { " " });
+        if parts.error.is_some() {
+            return None;
+        }
+        let shapes: Vec<Shape> = inputs.iter().map(|id| parts.values[id.index()].shape).collect();
+        match op.infer(&shapes) {
+            Ok(shape) => {
+                let output = shape.map(|shape| {
+                    parts.values.push(Value { shape });
+                    ValueId(parts.values.len() as u32 - 1)
+                });
+                let outputs_only = samples || shape.iter().chain(&shapes).any(|s| s.rows == Rows::Outputs);
+                parts.nodes.push(Node { op: Box::new(op), inputs: inputs.to_vec(), output, label, samples, outputs_only });
+                output
+            }
+            Err(reason) => {
+                parts.error = Some(GraphError { label, reason });
+                None
+            }
+        }
+    }
+
+    /// Ends the graph.
+    ///
+    /// # Errors
+    /// The first operator that did not fit, or a graph without logits.
+    pub fn finish(self) -> Result<Model, GraphError> {
+        let parts = self.parts.into_inner();
+        if let Some(error) = parts.error {
+            return Err(error);
+        }
+        let logits = parts.logits.ok_or_else(|| GraphError { label: "graph".into(), reason: "it names no logits".into() })?;
+        let Parts { values, nodes, weights, tables, kv, .. } = parts;
+        Ok(Model { values, nodes, weights, tables, kv, logits })
+    }
+}

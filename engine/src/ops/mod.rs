@@ -1,0 +1,101 @@
+//! Operators: what a graph is made of. An operator is one file here: its shape rule, its choice of kernels, and the
+//! scalar twins of those kernels. The method of [`crate::graph::Graph`] that families call stands in the same file:
+//!
+//! | file | methods on `Graph` |
+//! |---|---|
+//! | `embed` | `embed("embed", vocab, cols, scale) -> ValueId` |
+//! | `rms_norm` | `rms_norm(x, "attn.norm", eps)`, `add_rms_norm(x, delta, "ffn.norm", eps)` (adds `delta` to `x` in place) |
+//! | `linear` | `linear(x, &[("attn.q", rows), ...])`: one weight of joined rows, one output `[_, sum of rows]` |
+//! | `swiglu` | `swiglu(gate_up)`: `[_, 2n] -> [_, n]` |
+//! | `gather_rows` | `gather_outputs(x)`: `[Step, n] -> [Outputs, n]` |
+//! | `rope_kv` | `rope_kv(qkv, &AttentionShape, &RopeTable)`: in place, writes the layer's cache; returns the layer's number |
+//! | `attention` | `attention(qkv, &AttentionShape, layer)`: `[Step, heads * head_dim]` |
+//! | `sample` | `sample(logits)`: processes the logits in place, samples, advances the sequences |
+
+use std::{cell::RefCell, fmt::Debug};
+
+use parhelion_shaders::Call;
+
+use crate::{
+    exec::Parallel,
+    recorder::Recorder,
+    recording::BufferSlice,
+    shape::{Bounds, Shape},
+};
+
+/// One operator of a graph.
+pub trait Operator: Debug {
+    /// What errors and profiles call it: `rms_norm`.
+    fn name(&self) -> &'static str;
+
+    /// The shape of the output from those of the inputs; none where the operator only changes state or its inputs.
+    ///
+    /// # Errors
+    /// What does not fit, in words: the graph adds the operator's label.
+    fn infer(&self, inputs: &[Shape]) -> Result<Option<Shape>, String>;
+
+    /// Bytes of scratch memory that `record` needs for steps within `bounds`; 0 for most.
+    fn scratch_bytes(&self, bounds: &Bounds) -> u64 {
+        let _ = bounds;
+        0
+    }
+
+    /// Adds the operator's dispatches for the step that `recorder` is bound to.
+    ///
+    /// # Errors
+    /// What this device or step cannot do, in words.
+    fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), String>;
+}
+
+/// A kernel's scalar twin: does to slices what the kernel does to buffers.
+pub type Twin = fn(&TwinArgs<'_>) -> Result<(), String>;
+
+/// The twin of each kernel, by the kernel's name.
+pub static TWINS: &[(&str, Twin)] = &[];
+
+/// What a twin is given.
+pub struct TwinArgs<'a> {
+    /// The call: variant, constants, parameters, grid.
+    pub call: &'a Call<BufferSlice>,
+    /// Threads for the outer loop.
+    pub parallel: &'a dyn Parallel,
+    bindings: RefCell<Vec<(u32, TwinSlice<'a>)>>,
+}
+
+/// What is bound to a slot, as 32-bit words.
+#[derive(Debug)]
+pub enum TwinSlice<'a> {
+    /// A binding that the kernel only reads.
+    Read(&'a [u32]),
+    /// A binding that the kernel writes.
+    Write(&'a mut [u32]),
+}
+
+impl<'a> TwinArgs<'a> {
+    /// Arguments for one call.
+    pub fn new(call: &'a Call<BufferSlice>, bindings: Vec<(u32, TwinSlice<'a>)>, parallel: &'a dyn Parallel) -> Self {
+        Self { call, parallel, bindings: RefCell::new(bindings) }
+    }
+
+    /// Takes the words of a read binding; none if the slot is not bound for reading or was taken before.
+    pub fn read(&self, slot: u32) -> Option<&'a [u32]> {
+        match self.take(slot, |slice| matches!(slice, TwinSlice::Read(_)))? {
+            TwinSlice::Read(words) => Some(words),
+            TwinSlice::Write(_) => None,
+        }
+    }
+
+    /// Takes the words of a written binding; none if the slot is not bound for writing or was taken before.
+    pub fn write(&self, slot: u32) -> Option<&'a mut [u32]> {
+        match self.take(slot, |slice| matches!(slice, TwinSlice::Write(_)))? {
+            TwinSlice::Write(words) => Some(words),
+            TwinSlice::Read(_) => None,
+        }
+    }
+
+    fn take(&self, slot: u32, wanted: impl Fn(&TwinSlice<'_>) -> bool) -> Option<TwinSlice<'a>> {
+        let mut bindings = self.bindings.borrow_mut();
+        let at = bindings.iter().position(|(bound, slice)| *bound == slot && wanted(slice))?;
+        Some(bindings.swap_remove(at).1)
+    }
+}
