@@ -1,3 +1,0 @@
-//! The `xtask` program.
-
-fn main() {}
