@@ -1,1 +1,5 @@
 //! Conformance tests and the `xtask` program.
+
+mod skip;
+
+pub use skip::{SKIP_LOG, skip};

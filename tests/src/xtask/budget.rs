@@ -75,9 +75,7 @@ fn over_limits(file: &Source) -> Vec<Finding> {
     for limit in LIMITS.iter().filter(|limit| (limit.applies)(&file.path)) {
         let measured = match limit.unit {
             Unit::File => vec![("the file".to_owned(), 1, file.text.lines().count())],
-            Unit::Function => {
-                functions(&file.text).into_iter().map(|f| (format!("`{}`", f.name), f.line, f.lines)).collect()
-            }
+            Unit::Function => functions(&file.text).into_iter().map(|f| (format!("`{}`", f.name), f.line, f.lines)).collect(),
         };
         for (name, line, lines) in measured.into_iter().filter(|(.., lines)| *lines > limit.warn_over) {
             let Limit { warn_over, fail_over, .. } = limit;
@@ -92,8 +90,8 @@ fn over_limits(file: &Source) -> Vec<Finding> {
 fn contains_word(line: &str, word: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
-        let ends_in_name = word.ends_with(is_name);
-        !line[..at].ends_with(is_name) && !(ends_in_name && line[at + word.len()..].starts_with(is_name))
+        let goes_on = word.ends_with(is_name) && line[at + word.len()..].starts_with(is_name);
+        !goes_on && !line[..at].ends_with(is_name)
     })
 }
 

@@ -85,9 +85,10 @@ fn dependencies() -> Result<(), String> {
 
 /// Known vulnerabilities come from a database on the network, without which nothing can be said.
 fn advisories() -> Outcome {
-    match deny(&["fetch", "db"]) {
-        Ok(mut fetch) if succeeds(&mut fetch) => deny(&["check", "advisories"]).and_then(|mut check| run(&mut check)).into(),
-        Ok(_) => Outcome::Skipped("the advisory database cannot be reached".into()),
+    let fetched = deny(&["fetch", "db"]).map(|mut fetch| succeeds(&mut fetch));
+    match fetched {
+        Ok(true) => deny(&["check", "advisories"]).and_then(|mut check| run(&mut check)).into(),
+        Ok(false) => Outcome::Skipped("the advisory database cannot be reached".into()),
         Err(why) => Outcome::Failed(why),
     }
 }

@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn declarations_and_look_alikes_are_no_functions() {
-        let text = "trait T {\n    fn declared(&self) -> [u8; 4];\n}\ntype F = fn (u8);\nstatic NOTE: &str = \"fn text() {}\";\nlet dfn x;\n";
+        let text =
+            "trait T {\n    fn declared(&self) -> [u8; 4];\n}\ntype F = fn (u8);\nstatic NOTE: &str = \"fn text() {}\";\nlet dfn x;\n";
         assert_eq!(measured(text), []);
     }
 

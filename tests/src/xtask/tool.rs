@@ -19,8 +19,7 @@ pub(crate) struct Tool {
 pub(crate) const TYPOS: Tool = Tool { name: "typos", package: "typos-cli", version: "1.52.0", has_wheel: true };
 
 /// Its wheel is years behind and fails on today's `cargo metadata`; building it takes about three minutes on two cores.
-pub(crate) const CARGO_DENY: Tool =
-    Tool { name: "cargo-deny", package: "cargo-deny", version: "0.20.2", has_wheel: false };
+pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", package: "cargo-deny", version: "0.20.2", has_wheel: false };
 
 impl Tool {
     /// The program: the one installed here before, the one on `PATH`, or a fresh installation.
@@ -38,12 +37,10 @@ impl Tool {
         if self.has_wheel && self.install_wheel(&folder).is_ok() && installed.is_file() {
             return Ok(installed);
         }
-        run(&mut cargo(&["install", "--locked", "--root", &folder, "--version", self.version, self.package])).map_err(
-            |why| {
-                let Self { name, package, version, .. } = self;
-                format!("{why}; install {name} by hand: `cargo install --locked {package}@{version}`")
-            },
-        )?;
+        run(&mut cargo(&["install", "--locked", "--root", &folder, "--version", self.version, self.package])).map_err(|why| {
+            let Self { name, package, version, .. } = self;
+            format!("{why}; install {name} by hand: `cargo install --locked {package}@{version}`")
+        })?;
         Ok(installed)
     }
 
@@ -73,6 +70,5 @@ pub(crate) fn need_target(target: &str) -> Result<(), String> {
     if libraries.is_some_and(|folder| PathBuf::from(folder).is_dir()) {
         return Ok(());
     }
-    run(&mut program("rustup", &["target", "add", target]))
-        .map_err(|why| format!("{why}; install the standard library of {target}"))
+    run(&mut program("rustup", &["target", "add", target])).map_err(|why| format!("{why}; install the standard library of {target}"))
 }
