@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn declarations_and_look_alikes_are_no_functions() {
+    fn what_only_resembles_a_function_is_none() {
         let text =
             "trait T {\n    fn declared(&self) -> [u8; 4];\n}\ntype F = fn (u8);\nstatic NOTE: &str = \"fn text() {}\";\nlet dfn x;\n";
         assert_eq!(measured(text), []);

@@ -37,10 +37,11 @@ impl Tool {
         if self.has_wheel && self.install_wheel(&folder).is_ok() && installed.is_file() {
             return Ok(installed);
         }
-        run(&mut cargo(&["install", "--locked", "--root", &folder, "--version", self.version, self.package])).map_err(|why| {
-            let Self { name, package, version, .. } = self;
-            format!("{why}; install {name} by hand: `cargo install --locked {package}@{version}`")
-        })?;
+        let Self { name, package, version, .. } = self;
+        let mut install = cargo(&["install", "--locked", "--root", &folder, "--version", version, package]);
+        // Built in a temporary folder, whatever folder our own outputs go to.
+        run(install.env_remove("CARGO_TARGET_DIR"))
+            .map_err(|why| format!("{why}; install {name} by hand: `cargo install --locked {package}@{version}`"))?;
         Ok(installed)
     }
 
