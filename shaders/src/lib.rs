@@ -1,28 +1,14 @@
 //! WGSL kernels, checked and reflected into typed Rust at build time.
+//!
+//! A kernel is a file of `wgsl/`; what kernels share lies in `wgsl/shared/` and is brought in by `#import`. Every compiled
+//! variant is listed in `wgsl/variants.txt`. The build step validates each and generates a module a kernel: its parameters,
+//! overrides and bindings as types, and [`Call`]s made of them.
 
+#[cfg(test)]
+mod compile;
 mod kernel;
+mod support;
 
 pub use kernel::*;
 
-/// What kernels are compiled for.
-pub mod axes {
-    /// Formats of weights.
-    #[allow(missing_docs, reason = "the formats' own names")]
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-    pub enum Weight {
-        F32,
-        F16,
-        Bf16,
-        Q8_0,
-        Q4_0,
-        Q4_1,
-    }
-
-    /// Formats of the KV cache.
-    #[allow(missing_docs, reason = "the formats' own names")]
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-    pub enum Kv {
-        F16,
-        F32,
-    }
-}
+include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

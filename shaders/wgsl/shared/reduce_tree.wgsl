@@ -1,0 +1,37 @@
+// Sum and maximum over each group of LANES consecutive invocations of a workgroup, by a tree in workgroup memory.
+// The kernel declares the overrides WG (invocations of the workgroup) and LANES (a power of two that divides WG).
+// Both functions hold barriers: call them from uniform control flow.
+
+var<workgroup> scratch: array<f32, WG>;
+
+// The sum of `v` over the group of invocation `index`, in each of its lanes.
+fn group_add(v: f32, index: u32) -> f32 {
+    scratch[index] = v;
+    for (var reach = LANES / 2u; reach > 0u; reach /= 2u) {
+        workgroupBarrier();
+        if index % LANES < reach {
+            scratch[index] += scratch[index + reach];
+        }
+    }
+    return take_result(index);
+}
+
+// The maximum of `v` over the group of invocation `index`, in each of its lanes.
+fn group_max(v: f32, index: u32) -> f32 {
+    scratch[index] = v;
+    for (var reach = LANES / 2u; reach > 0u; reach /= 2u) {
+        workgroupBarrier();
+        if index % LANES < reach {
+            scratch[index] = max(scratch[index], scratch[index + reach]);
+        }
+    }
+    return take_result(index);
+}
+
+// The value at the head of the group; leaves `scratch` free for the next reduction.
+fn take_result(index: u32) -> f32 {
+    workgroupBarrier();
+    let result = scratch[index - index % LANES];
+    workgroupBarrier();
+    return result;
+}
