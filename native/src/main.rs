@@ -1,3 +1,7 @@
 //! The `parhelion` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    parhelion_cli::commands::main()
+}

@@ -1,0 +1,12 @@
+//! The parts of the `parhelion` program: the model catalogue, the download cache and the commands.
+//!
+//! The program itself is `main.rs`; this library exists so that its parts can be tested and so that other
+//! programs of the workspace can ask for a catalogue model the way the program does.
+
+pub mod cache;
+pub mod catalogue;
+pub mod commands;
+pub mod fetch;
+pub mod interrupt;
+pub mod model;
+pub mod progress;

@@ -1,0 +1,174 @@
+//! Progress of a long step: a bar on a terminal, plain lines elsewhere, nothing when asked to be quiet.
+
+use std::io::IsTerminal;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Told how a step goes. Calls come from one thread at a time.
+pub trait Progress: Send + Sync {
+    /// Something worth one line, without a line end.
+    fn note(&self, line: &str);
+    /// A counted step starts: what it does, how many bytes it will reach if known, how many are there already.
+    fn begin(&self, label: &str, total: Option<u64>, already: u64);
+    /// The step has reached `bytes` in all.
+    fn reached(&self, bytes: u64);
+    /// The step is over, well or not.
+    fn end(&self);
+}
+
+/// Says nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn note(&self, _line: &str) {}
+    fn begin(&self, _label: &str, _total: Option<u64>, _already: u64) {}
+    fn reached(&self, _bytes: u64) {}
+    fn end(&self) {}
+}
+
+/// Progress on standard error: a bar with speed and time left on a terminal, a line every tenth elsewhere.
+#[derive(Debug)]
+pub struct Stderr {
+    terminal: bool,
+    step: Mutex<Option<Step>>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Bar(ProgressBar),
+    Lines {
+        label: String,
+        total: Option<u64>,
+        said: u64,
+    },
+}
+
+/// Without a known total, plain lines come this many bytes apart.
+const LINE_EVERY: u64 = 32 << 20;
+
+impl Stderr {
+    /// Progress fit for what standard error is now.
+    pub fn new() -> Self {
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            step: Mutex::new(None),
+        }
+    }
+
+    fn step(&self) -> MutexGuard<'_, Option<Step>> {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Stderr {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Progress for Stderr {
+    fn note(&self, line: &str) {
+        match &*self.step() {
+            Some(Step::Bar(bar)) => bar.suspend(|| eprintln!("{line}")),
+            _ => eprintln!("{line}"),
+        }
+    }
+
+    fn begin(&self, label: &str, total: Option<u64>, already: u64) {
+        let step = if self.terminal {
+            Step::Bar(bar(label, total, already))
+        } else {
+            eprintln!(
+                "{label}{}",
+                total
+                    .map(|total| format!(", {}", bytes(total)))
+                    .unwrap_or_default()
+            );
+            Step::Lines {
+                label: label.to_owned(),
+                total,
+                said: already,
+            }
+        };
+        if let Some(Step::Bar(old)) = self.step().replace(step) {
+            old.finish_and_clear();
+        }
+    }
+
+    fn reached(&self, now: u64) {
+        match &mut *self.step() {
+            Some(Step::Bar(bar)) => bar.set_position(now),
+            Some(Step::Lines { label, total, said }) => {
+                let stride = total.map_or(LINE_EVERY, |total| total.div_ceil(10).max(1));
+                if now / stride > *said / stride {
+                    *said = now;
+                    match total {
+                        Some(total) => eprintln!("{label}: {} of {}", bytes(now), bytes(*total)),
+                        None => eprintln!("{label}: {}", bytes(now)),
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn end(&self) {
+        if let Some(Step::Bar(bar)) = self.step().take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(label: &str, total: Option<u64>, already: u64) -> ProgressBar {
+    let template = match total {
+        Some(_) => {
+            "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}"
+        }
+        None => "{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}",
+    };
+    let bar = match total {
+        Some(total) => ProgressBar::new(total),
+        None => ProgressBar::no_length(),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(label.to_owned());
+    bar.set_position(already);
+    bar.reset_eta();
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+/// `count` bytes for people: powers of ten, as file sizes are usually given (`98.4 MB`).
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_read_as_people_write_them() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1000), "1.0 kB");
+        assert_eq!(bytes(98_362_432), "98.4 MB");
+        assert_eq!(bytes(999_960_000), "1.0 GB");
+        assert_eq!(bytes(u64::MAX), "18446.7 PB");
+    }
+}
