@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -29,7 +29,7 @@ impl Progress for Silent {
     fn end(&self) {}
 }
 
-/// Progress on standard error: a bar with speed and time left on a terminal, a line every tenth elsewhere.
+/// Progress on standard error: a bar with speed and time left on a terminal, a line every few seconds elsewhere.
 #[derive(Debug)]
 pub struct Stderr {
     terminal: bool,
@@ -42,12 +42,12 @@ enum Step {
     Lines {
         label: String,
         total: Option<u64>,
-        said: u64,
+        said_at: Instant,
     },
 }
 
-/// Without a known total, plain lines come this many bytes apart.
-const LINE_EVERY: u64 = 32 << 20;
+/// Plain lines come this far apart: a log wants signs of life, not a film.
+const LINE_EVERY: Duration = Duration::from_secs(5);
 
 impl Stderr {
     /// Progress fit for what standard error is now.
@@ -81,16 +81,11 @@ impl Progress for Stderr {
         let step = if self.terminal {
             Step::Bar(bar(label, total, already))
         } else {
-            eprintln!(
-                "{label}{}",
-                total
-                    .map(|total| format!(", {}", bytes(total)))
-                    .unwrap_or_default()
-            );
+            eprintln!("{label}");
             Step::Lines {
                 label: label.to_owned(),
                 total,
-                said: already,
+                said_at: Instant::now(),
             }
         };
         if let Some(Step::Bar(old)) = self.step().replace(step) {
@@ -101,17 +96,18 @@ impl Progress for Stderr {
     fn reached(&self, now: u64) {
         match &mut *self.step() {
             Some(Step::Bar(bar)) => bar.set_position(now),
-            Some(Step::Lines { label, total, said }) => {
-                let stride = total.map_or(LINE_EVERY, |total| total.div_ceil(10).max(1));
-                if now / stride > *said / stride {
-                    *said = now;
-                    match total {
-                        Some(total) => eprintln!("{label}: {} of {}", bytes(now), bytes(*total)),
-                        None => eprintln!("{label}: {}", bytes(now)),
-                    }
+            Some(Step::Lines {
+                label,
+                total,
+                said_at,
+            }) if said_at.elapsed() >= LINE_EVERY => {
+                *said_at = Instant::now();
+                match total {
+                    Some(total) => eprintln!("{label}: {} of {}", bytes(now), bytes(*total)),
+                    None => eprintln!("{label}: {}", bytes(now)),
                 }
             }
-            None => {}
+            _ => {}
         }
     }
 

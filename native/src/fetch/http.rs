@@ -410,6 +410,10 @@ fn plain_reason(error: &ureq::Error) -> String {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the server closed the connection".to_owned()
         }
+        // The resolver's own failure has no kind of its own.
+        ureq::Error::Io(error) if error.to_string().contains("lookup address") => {
+            "its name does not resolve".to_owned()
+        }
         ureq::Error::Io(error) => error.to_string(),
         other => other.to_string(),
     }

