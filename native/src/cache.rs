@@ -12,16 +12,12 @@ pub const CACHE_VARIABLE: &str = "PARHELION_CACHE";
 
 /// Why there is no cache directory.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "this user has no cache directory: set {CACHE_VARIABLE} to a directory with room for model files"
-)]
+#[error("this user has no cache directory: set {CACHE_VARIABLE} to a directory with room for model files")]
 pub struct NoCacheDirectory;
 
 /// A file name was not one plain path component.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "`{0}` cannot be a file name in the model cache: letters, digits, `.`, `_` and `-` are allowed"
-)]
+#[error("`{0}` cannot be a file name in the model cache: letters, digits, `.`, `_` and `-` are allowed")]
 pub struct UnsafeFileName(pub String);
 
 /// The directory that model files are kept in.
@@ -43,10 +39,7 @@ impl Cache {
     pub fn of_user() -> Result<Self, NoCacheDirectory> {
         let root = match std::env::var_os(CACHE_VARIABLE).filter(|value| !value.is_empty()) {
             Some(root) => PathBuf::from(root),
-            None => directories::ProjectDirs::from("", "", "parhelion")
-                .ok_or(NoCacheDirectory)?
-                .cache_dir()
-                .to_path_buf(),
+            None => directories::ProjectDirs::from("", "", "parhelion").ok_or(NoCacheDirectory)?.cache_dir().to_path_buf(),
         };
         Ok(Self { root })
     }
@@ -73,8 +66,7 @@ impl Cache {
     pub fn finished(&self, model: &Model<'_>) -> Option<PathBuf> {
         let path = self.path_of(model).ok()?;
         let metadata = path.metadata().ok()?;
-        let complete =
-            metadata.is_file() && model.bytes.is_none_or(|bytes| bytes == metadata.len());
+        let complete = metadata.is_file() && model.bytes.is_none_or(|bytes| bytes == metadata.len());
         complete.then_some(path)
     }
 }
@@ -82,11 +74,7 @@ impl Cache {
 /// Whether `name` is one path component that is harmless on every platform.
 pub fn is_plain_file_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    !name.is_empty()
-        && name.len() <= 200
-        && name.chars().all(allowed)
-        && !name.starts_with('.')
-        && !name.ends_with('.')
+    !name.is_empty() && name.len() <= 200 && name.chars().all(allowed) && !name.starts_with('.') && !name.ends_with('.')
 }
 
 /// A cache file name for what lies at `url`: 16 hexadecimal digits of the address's hash, then the readable end of it.
@@ -97,17 +85,9 @@ pub fn file_name_for_url(url: &str) -> String {
     digest.truncate(16);
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let last = path.rsplit(['/', '\\']).next().unwrap_or_default();
-    let readable: String = last
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-        .take(120)
-        .collect();
+    let readable: String = last.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')).take(120).collect();
     let readable = readable.trim_matches('.');
-    if readable.is_empty() {
-        format!("{digest}-model.gguf")
-    } else {
-        format!("{digest}-{readable}")
-    }
+    if readable.is_empty() { format!("{digest}-model.gguf") } else { format!("{digest}-{readable}") }
 }
 
 /// `path` with `extension` added after whatever it ends in: `a.gguf` becomes `a.gguf.part`.
@@ -121,11 +101,7 @@ pub(crate) fn with_added_extension(path: &Path, extension: &str) -> PathBuf {
 /// Lower-case hexadecimal of `bytes`.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 #[cfg(test)]
@@ -137,10 +113,7 @@ mod tests {
         for good in ["a.gguf", "SmolLM2-135M-Instruct.Q4_1.gguf", "0"] {
             assert!(is_plain_file_name(good), "{good}");
         }
-        for bad in [
-            "", ".", "..", "../a", "a/b", "a\\b", "C:a", ".hidden", "a.", "a b", "a\0b", "a\n",
-            "é", "nul:",
-        ] {
+        for bad in ["", ".", "..", "../a", "a/b", "a\\b", "C:a", ".hidden", "a.", "a b", "a\0b", "a\n", "é", "nul:"] {
             assert!(!is_plain_file_name(bad), "{bad:?}");
         }
         assert!(!is_plain_file_name(&"a".repeat(201)));
@@ -164,10 +137,7 @@ mod tests {
             assert!(is_plain_file_name(name), "{name}");
             assert!(!name.contains("secret"), "{name}");
         }
-        assert_ne!(
-            file_name_for_url("https://a/m.gguf"),
-            file_name_for_url("https://b/m.gguf")
-        );
+        assert_ne!(file_name_for_url("https://a/m.gguf"), file_name_for_url("https://b/m.gguf"));
         assert!(file_name_for_url("https://a/m.gguf").ends_with("-m.gguf"));
     }
 
@@ -178,15 +148,7 @@ mod tests {
 
     #[test]
     fn an_unsafe_catalogue_name_has_no_path() {
-        let model = Model {
-            id: "x",
-            title: "",
-            license: "",
-            file_name: "../x.gguf",
-            bytes: None,
-            sha256: None,
-            sources: &[],
-        };
+        let model = Model { id: "x", title: "", license: "", file_name: "../x.gguf", bytes: None, sha256: None, sources: &[] };
         assert!(Cache::at("/tmp/none").path_of(&model).is_err());
         assert!(Cache::at("/tmp/none").finished(&model).is_none());
     }

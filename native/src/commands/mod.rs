@@ -60,17 +60,8 @@ pub struct Context {
 
 impl Context {
     fn new(global: GlobalOptions, interrupt: Interrupt) -> Self {
-        let progress: Box<dyn Progress> = if global.quiet {
-            Box::new(Silent)
-        } else {
-            Box::new(Stderr::new())
-        };
-        Self {
-            global,
-            interrupt,
-            progress,
-            settings: Settings::of_user(),
-        }
+        let progress: Box<dyn Progress> = if global.quiet { Box::new(Silent) } else { Box::new(Stderr::new()) };
+        Self { global, interrupt, progress, settings: Settings::of_user() }
     }
 
     /// Says something on standard error, unless the user wants quiet.
@@ -85,12 +76,7 @@ impl Context {
 
     /// A fetcher into `cache`.
     pub fn fetcher<'a>(&'a self, cache: &'a Cache) -> Fetcher<'a> {
-        Fetcher {
-            cache,
-            settings: &self.settings,
-            progress: self.progress(),
-            interrupt: &self.interrupt,
-        }
+        Fetcher { cache, settings: &self.settings, progress: self.progress(), interrupt: &self.interrupt }
     }
 
     /// The file of the model called `name`, or of the default model; fetched where it is not here yet.
@@ -114,16 +100,9 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), CommandError> {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            let usage = !matches!(
-                error.kind(),
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-            );
+            let usage = !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             let _ = error.print();
-            return if usage {
-                Err(CommandError::UsageShown)
-            } else {
-                Ok(())
-            };
+            return if usage { Err(CommandError::UsageShown) } else { Ok(()) };
         }
     };
     let interrupt = Interrupt::on_ctrl_c().map_err(CommandError::Signal)?;
@@ -166,27 +145,11 @@ mod tests {
     #[test]
     fn every_command_has_help_and_examples() {
         for command in Cli::command().get_subcommands() {
-            assert!(
-                command.get_about().is_some(),
-                "{} says nothing of itself",
-                command.get_name()
-            );
-            let examples = command
-                .get_after_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            assert!(
-                examples.contains("parhelion "),
-                "{} has no examples",
-                command.get_name()
-            );
+            assert!(command.get_about().is_some(), "{} says nothing of itself", command.get_name());
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.contains("parhelion "), "{} has no examples", command.get_name());
             for argument in command.get_arguments() {
-                assert!(
-                    argument.get_help().is_some(),
-                    "{} {} has no help",
-                    command.get_name(),
-                    argument.get_id()
-                );
+                assert!(argument.get_help().is_some(), "{} {} has no help", command.get_name(), argument.get_id());
             }
         }
     }

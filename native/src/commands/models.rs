@@ -84,9 +84,7 @@ pub(super) fn run(context: &Context, options: ModelsOptions) -> Result<(), Comma
 fn catalogue_model(name: &str) -> Result<&'static Model<'static>, NameError> {
     match ModelName::parse(Some(name)) {
         Ok(ModelName::Catalogue(model)) => Ok(model),
-        _ => Err(NameError::Unknown {
-            name: name.to_owned(),
-        }),
+        _ => Err(NameError::Unknown { name: name.to_owned() }),
     }
 }
 
@@ -109,18 +107,10 @@ fn list(cache: &Cache, json: bool) -> Result<(), CommandError> {
     }
     let mut out = io::stdout().lock();
     for entry in &models {
-        let state = if entry.path.is_some() {
-            "on this machine"
-        } else {
-            "not fetched yet"
-        };
+        let state = if entry.path.is_some() { "on this machine" } else { "not fetched yet" };
         let size = entry.bytes.map(bytes).unwrap_or_default();
         let default = if entry.default { ", the default" } else { "" };
-        writeln!(
-            out,
-            "{}  {size}, {}, {state}{default}\n    {}",
-            entry.id, entry.license, entry.title
-        )?;
+        writeln!(out, "{}  {size}, {}, {state}{default}\n    {}", entry.id, entry.license, entry.title)?;
     }
     writeln!(out, "\nFiles are kept in {directory}")?;
     Ok(())
@@ -147,9 +137,7 @@ fn remove(context: &Context, cache: &Cache, model: &Model<'_>) -> Result<(), Com
 }
 
 fn path(cache: &Cache, model: &Model<'_>) -> Result<(), CommandError> {
-    let path = cache
-        .finished(model)
-        .ok_or_else(|| NotFetched(model.id.to_owned()))?;
+    let path = cache.finished(model).ok_or_else(|| NotFetched(model.id.to_owned()))?;
     writeln!(io::stdout(), "{}", path.display())?;
     Ok(())
 }

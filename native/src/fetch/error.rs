@@ -99,9 +99,7 @@ pub enum SourceError {
         got: u64,
     },
     /// The server does not say how long the file is, so that a cut could not be told from the end.
-    #[error(
-        "{url} does not say how long the file is: download it by other means and pass --model FILE"
-    )]
+    #[error("{url} does not say how long the file is: download it by other means and pass --model FILE")]
     UnknownSize {
         /// The address, without its query.
         url: String,
@@ -171,32 +169,19 @@ impl From<FetchError> for Failure {
 
 impl FetchError {
     /// Makes an error of the cache out of an input/output error: for `map_err`.
-    pub(super) fn cache<'a>(
-        action: &'static str,
-        path: &'a Path,
-    ) -> impl FnOnce(io::Error) -> Self + 'a {
-        move |source| Self::Cache {
-            action,
-            path: path.to_path_buf(),
-            source,
-        }
+    pub(super) fn cache<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Cache { action, path: path.to_path_buf(), source }
     }
 }
 
 fn list(attempts: &[(String, SourceError)]) -> String {
-    attempts
-        .iter()
-        .map(|(source, error)| format!("\n  {source}: {error}"))
-        .collect()
+    attempts.iter().map(|(source, error)| format!("\n  {source}: {error}")).collect()
 }
 
 fn kept(bytes_kept: &u64) -> String {
     match bytes_kept {
         0 => String::new(),
-        kept => format!(
-            "; {} are kept, and the same command goes on from there",
-            bytes(*kept)
-        ),
+        kept => format!("; {} are kept, and the same command goes on from there", bytes(*kept)),
     }
 }
 

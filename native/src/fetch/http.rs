@@ -6,26 +6,25 @@
 use std::io::Read;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use ureq::Agent;
 use ureq::http::{HeaderMap, Response, header};
 use ureq::tls::{RootCerts, TlsConfig};
 
+use super::address::{address_hash, display_url, host};
 use super::error::{Failure, FetchError, SourceError};
+use super::headers::{content_range, total_size, validator};
 use super::part::{Origin, Part};
 use super::{Job, Timeouts};
-use crate::cache::hex;
 
 const BUFFER: usize = 256 << 10;
 const OK: u16 = 200;
-const PARTIAL_CONTENT: u16 = 206;
+/// The status of a response that holds a range.
+pub(super) const PARTIAL_CONTENT: u16 = 206;
 const RANGE_NOT_SATISFIABLE: u16 = 416;
 
 /// An HTTP client with the limits of `timeouts`, the system's certificates and the system's proxy settings.
 pub(super) fn agent(timeouts: &Timeouts) -> Agent {
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .build();
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     Agent::config_builder()
         .tls_config(tls)
         .http_status_as_error(false)
@@ -87,17 +86,12 @@ impl Download<'_> {
                     }
                     // A server that has not answered yet is given up at once: the next source may be there.
                     if !answered {
-                        return Err(SourceError::Unreachable {
-                            host: host(self.url),
-                            reason,
-                        }
-                        .into());
+                        return Err(SourceError::Unreachable { host: host(self.url), reason }.into());
                     }
                     let Some(wait) = retries.next() else {
                         return Err(self.broken(part, reason));
                     };
-                    job.progress
-                        .note(&format!("the transfer broke off ({reason}); going on"));
+                    job.progress.note(&format!("the transfer broke off ({reason}); going on"));
                     job.sleep(*wait).map_err(|()| interrupted(part))?;
                 }
             }
@@ -120,10 +114,7 @@ impl Download<'_> {
         if part.len() > 0 && part.origin().total == Some(part.len()) {
             return Ok(Ended::Whole);
         }
-        let mut request = self
-            .agent
-            .get(self.url)
-            .header(header::ACCEPT_ENCODING, "identity");
+        let mut request = self.agent.get(self.url).header(header::ACCEPT_ENCODING, "identity");
         if let Some(token) = self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -136,10 +127,7 @@ impl Download<'_> {
         let response = match request.call() {
             Ok(response) => response,
             Err(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => {
-                return Err(SourceError::BadUrl {
-                    url: display_url(self.url),
-                }
-                .into());
+                return Err(SourceError::BadUrl { url: display_url(self.url) }.into());
             }
             Err(error) => return Ok(Ended::Cut(plain_reason(&error))),
         };
@@ -147,80 +135,42 @@ impl Download<'_> {
             OK | PARTIAL_CONTENT => self.receive(job, part, response),
             RANGE_NOT_SATISFIABLE if part.len() > 0 => {
                 part.restart()?;
-                Ok(Ended::StartOver(
-                    "the server's file is shorter than what had arrived",
-                ))
+                Ok(Ended::StartOver("the server's file is shorter than what had arrived"))
             }
             // Overload passes; with bytes in hand it is worth the wait.
-            status @ (429 | 500..=599) if part.len() > 0 => {
-                Ok(Ended::Cut(format!("the server answered {status}")))
-            }
-            status => Err(SourceError::Status {
-                url: display_url(self.url),
-                status,
-            }
-            .into()),
+            status @ (429 | 500..=599) if part.len() > 0 => Ok(Ended::Cut(format!("the server answered {status}"))),
+            status => Err(SourceError::Status { url: display_url(self.url), status }.into()),
         }
     }
 
-    fn receive(
-        &self,
-        job: &Job<'_>,
-        part: &mut Part,
-        response: Response<ureq::Body>,
-    ) -> Result<Ended, Failure> {
+    fn receive(&self, job: &Job<'_>, part: &mut Part, response: Response<ureq::Body>) -> Result<Ended, Failure> {
         let headers = response.headers();
         self.refuse_other_content(headers)?;
-        let origin = Origin {
-            address: address_hash(self.url),
-            validator: validator(headers),
-            total: total_size(&response, part.len()),
-        };
+        let origin = Origin { address: address_hash(self.url), validator: validator(headers), total: total_size(&response, part.len()) };
         if response.status().as_u16() == PARTIAL_CONTENT {
             let continues = content_range(headers).is_some_and(|range| range.start == part.len());
             if !continues || (part.len() > 0 && origin.total != part.origin().total) {
                 part.restart()?;
-                return Ok(Ended::StartOver(
-                    "the server's file is another one than before",
-                ));
+                return Ok(Ended::StartOver("the server's file is another one than before"));
             }
         } else if part.len() > 0 {
-            let unchanged =
-                origin.validator.is_some() && origin.validator == part.origin().validator;
-            let why = if unchanged {
-                "the server cannot go on in mid-file"
-            } else {
-                "the server's file has changed"
-            };
+            let unchanged = origin.validator.is_some() && origin.validator == part.origin().validator;
+            let why = if unchanged { "the server cannot go on in mid-file" } else { "the server's file has changed" };
             job.progress.note(&format!("starting over: {why}"));
             part.restart()?;
         }
         let Some(total) = origin.total else {
-            return Err(SourceError::UnknownSize {
-                url: display_url(self.url),
-            }
-            .into());
+            return Err(SourceError::UnknownSize { url: display_url(self.url) }.into());
         };
         if let Some(expected) = job.model.bytes.filter(|expected| *expected != total) {
-            return Err(SourceError::Size {
-                origin: display_url(self.url),
-                expected,
-                got: total,
-            }
-            .into());
+            return Err(SourceError::Size { origin: display_url(self.url), expected, got: total }.into());
         }
         job.require_space(total.saturating_sub(part.len()))?;
         part.set_origin(origin)?;
         self.copy_body(job, part, response, total)
     }
 
-    fn copy_body(
-        &self,
-        job: &Job<'_>,
-        part: &mut Part,
-        response: Response<ureq::Body>,
-        total: u64,
-    ) -> Result<Ended, Failure> {
+    fn copy_body(&self, job: &Job<'_>, part: &mut Part, response: Response<ureq::Body>, total: u64) -> Result<Ended, Failure> {
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; BUFFER];
         let _ended = job.begin_step(&host(self.url), Some(total), part.len());
@@ -228,16 +178,10 @@ impl Download<'_> {
             if job.interrupt.is_raised() {
                 return Err(interrupted(part).into());
             }
-            let room = usize::try_from(total - part.len())
-                .unwrap_or(usize::MAX)
-                .min(BUFFER);
+            let room = usize::try_from(total - part.len()).unwrap_or(usize::MAX).min(BUFFER);
             let wanted = &mut buffer[..room];
             // The first bytes are looked at before any is kept, so they must all be there.
-            let read = if part.len() == 0 {
-                read_start(&mut body, wanted)
-            } else {
-                body.read(wanted)
-            };
+            let read = if part.len() == 0 { read_start(&mut body, wanted) } else { body.read(wanted) };
             match read {
                 Ok(0) => return Ok(Ended::Cut("the server closed the connection".to_owned())),
                 Ok(count) => {
@@ -255,12 +199,7 @@ impl Download<'_> {
 
     /// Refuses a web page or an encoded body by its headers.
     fn refuse_other_content(&self, headers: &HeaderMap) -> Result<(), SourceError> {
-        let text = |name| {
-            headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-        };
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = text(header::CONTENT_TYPE).to_ascii_lowercase();
         if kind.starts_with("text/html") || kind.starts_with("application/xhtml") {
             return Err(self.not_a_model("a web page"));
@@ -279,34 +218,20 @@ impl Download<'_> {
             return Ok(());
         }
         let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
-        Err(self.not_a_model(if first == Some(&b'<') {
-            "a web page"
-        } else {
-            "something that is not GGUF"
-        }))
+        Err(self.not_a_model(if first == Some(&b'<') { "a web page" } else { "something that is not GGUF" }))
     }
 
     fn not_a_model(&self, got: &str) -> SourceError {
-        SourceError::NotAModel {
-            url: display_url(self.url),
-            got: got.to_owned(),
-        }
+        SourceError::NotAModel { url: display_url(self.url), got: got.to_owned() }
     }
 
     fn broken(&self, part: &Part, reason: String) -> Failure {
-        SourceError::Broken {
-            host: host(self.url),
-            at: part.len(),
-            reason,
-        }
-        .into()
+        SourceError::Broken { host: host(self.url), at: part.len(), reason }.into()
     }
 }
 
 fn interrupted(part: &Part) -> FetchError {
-    FetchError::Interrupted {
-        bytes_kept: part.len(),
-    }
+    FetchError::Interrupted { bytes_kept: part.len() }
 }
 
 /// Reads until at least four bytes are there or the body ends.
@@ -321,166 +246,18 @@ fn read_start(body: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize>
     Ok(have)
 }
 
-/// What `Content-Range: bytes START-END/TOTAL` says.
-#[derive(Debug, PartialEq, Eq)]
-struct ContentRange {
-    start: u64,
-    total: Option<u64>,
-}
-
-fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
-    let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
-    let (start, end) = range.split_once('-')?;
-    let (start, end): (u64, u64) = (start.trim().parse().ok()?, end.trim().parse().ok()?);
-    (start <= end).then_some(ContentRange {
-        start,
-        total: total.trim().parse().ok(),
-    })
-}
-
-/// The size of the whole file, from the headers of a full or partial response.
-fn total_size(response: &Response<ureq::Body>, already: u64) -> Option<u64> {
-    if let Some(range) = content_range(response.headers()) {
-        return range.total;
-    }
-    let length = response
-        .headers()
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse::<u64>()
-        .ok()?;
-    let offset = if response.status().as_u16() == PARTIAL_CONTENT {
-        already
-    } else {
-        0
-    };
-    length.checked_add(offset)
-}
-
-/// What `If-Range` takes: a strong `ETag`, else a `Last-Modified` date.
-fn validator(headers: &HeaderMap) -> Option<String> {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
-    text(header::ETAG)
-        .filter(|tag| tag.starts_with('"'))
-        .or_else(|| text(header::LAST_MODIFIED))
-}
-
-fn address_hash(url: &str) -> String {
-    hex(&Sha256::digest(url.as_bytes()))
-}
-
-/// `url` without user name, password, query and fragment, which may be secrets.
-pub(super) fn display_url(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}{path}")
-}
-
-/// The host (and port) of `url`.
-pub(super) fn host(url: &str) -> String {
-    let url = display_url(url);
-    let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-    rest.split('/').next().unwrap_or_default().to_owned()
-}
-
 /// The reason of a failed transfer in plain words.
 fn plain_reason(error: &ureq::Error) -> String {
     match error {
         ureq::Error::HostNotFound => "its name does not resolve".to_owned(),
-        ureq::Error::Timeout(ureq::Timeout::Resolve) => {
-            "its name did not resolve in time".to_owned()
-        }
+        ureq::Error::Timeout(ureq::Timeout::Resolve) => "its name did not resolve in time".to_owned(),
         ureq::Error::Timeout(ureq::Timeout::Connect) => "no connection in time".to_owned(),
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            "connection refused".to_owned()
-        }
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "the server closed the connection".to_owned()
-        }
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
         // The resolver's own failure has no kind of its own.
-        ureq::Error::Io(error) if error.to_string().contains("lookup address") => {
-            "its name does not resolve".to_owned()
-        }
+        ureq::Error::Io(error) if error.to_string().contains("lookup address") => "its name does not resolve".to_owned(),
         ureq::Error::Io(error) => error.to_string(),
         other => other.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_shown_without_secrets() {
-        assert_eq!(
-            display_url("https://u:p@h:8080/a/b.gguf?sig=1#x"),
-            "https://h:8080/a/b.gguf"
-        );
-        assert_eq!(display_url("https://h?sig=1"), "https://h");
-        assert_eq!(host("https://u:p@h:8080/a"), "h:8080");
-        assert_eq!(host("no address"), "no address");
-    }
-
-    #[test]
-    fn content_ranges_are_read_strictly() {
-        let parse = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_RANGE, value.parse().unwrap());
-            content_range(&headers)
-        };
-        assert_eq!(
-            parse("bytes 5-9/10"),
-            Some(ContentRange {
-                start: 5,
-                total: Some(10)
-            })
-        );
-        assert_eq!(
-            parse("bytes 5-9/*"),
-            Some(ContentRange {
-                start: 5,
-                total: None
-            })
-        );
-        for bad in [
-            "bytes */10",
-            "5-9/10",
-            "bytes 9-5/10",
-            "bytes x-9/10",
-            "bytes 5-99999999999999999999/10",
-            "",
-        ] {
-            assert_eq!(parse(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn weak_tags_are_no_validators() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::ETAG, "W/\"a\"".parse().unwrap());
-        assert_eq!(validator(&headers), None);
-        headers.insert(
-            header::LAST_MODIFIED,
-            "Mon, 01 Jan 2024 00:00:00 GMT".parse().unwrap(),
-        );
-        assert_eq!(
-            validator(&headers).unwrap(),
-            "Mon, 01 Jan 2024 00:00:00 GMT"
-        );
-        headers.insert(header::ETAG, "\"b\"".parse().unwrap());
-        assert_eq!(validator(&headers).unwrap(), "\"b\"");
     }
 }

