@@ -119,6 +119,8 @@ impl Counts {
         let passed = passed.saturating_sub(skipped);
         let note = format!("{passed} passed, {failed} failed, {skipped} skipped, {ignored} ignored");
         match (success, failures.as_slice()) {
+            // A misspelt name must not look like a good run.
+            (true, _) if self.passed + ignored == 0 => Outcome::Failed("no test ran: no name matches".into()),
             (true, _) => Outcome::Passed(note),
             (false, []) => Outcome::Failed(format!("{note}; a test binary did not build or did not end")),
             (false, names) => Outcome::Failed(format!("{note}: {}", names.join(", "))),
@@ -165,6 +167,12 @@ test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn a_crash_without_a_failed_test_is_a_failure() {
         let crashed = counts("running 3 tests\n", false).outcome(0);
         assert!(matches!(&crashed, Outcome::Failed(note) if note.contains("did not end")), "{crashed:?}");
-        assert_eq!(counts("", true).outcome(0), Outcome::Passed("0 passed, 0 failed, 0 skipped, 0 ignored".into()));
+    }
+
+    #[test]
+    fn a_run_without_tests_is_a_failure() {
+        assert!(matches!(counts("running 0 tests\n", true).outcome(0), Outcome::Failed(_)));
+        let one = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.01s\n";
+        assert_eq!(counts(one, true).outcome(1), Outcome::Passed("0 passed, 0 failed, 1 skipped, 0 ignored".into()));
     }
 }
