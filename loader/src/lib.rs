@@ -1,1 +1,34 @@
-//! Reads published model files into a `Checkpoint`.
+//! Reads published model files into a [`Checkpoint`]: an index of the tensors, the model's configuration, its tokenizer
+//! and its chat template. No tensor bytes are held and no GPU is needed; the same code runs natively and in a browser.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), parhelion_loader::LoadError> {
+//! use std::{path::Path, sync::Arc};
+//! use parhelion_loader::{Checkpoint, MappedFile};
+//!
+//! let file = MappedFile::open(Path::new("model.gguf"))?;
+//! let checkpoint = Checkpoint::open(Arc::new(file)).await?;
+//! println!("{}: {} tensors", checkpoint.architecture()?, checkpoint.tensors().count());
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod chat;
+mod checkpoint;
+mod dtype;
+mod error;
+mod gguf;
+mod metadata;
+mod names;
+mod source;
+pub mod tokenizer;
+
+pub use chat::{ChatOptions, ChatTemplate, Message, Prompt};
+pub use checkpoint::{Checkpoint, TensorInfo};
+pub use dtype::DType;
+pub use error::LoadError;
+pub use metadata::{Array, Metadata, Strings, Value};
+#[cfg(not(target_arch = "wasm32"))]
+pub use source::MappedFile;
+pub use source::{MaybeSendSync, MemorySource, Source};
+pub use tokenizer::{Decoder, Specials, Tokenizer};

@@ -1,5 +1,6 @@
 //! Conformance tests and the `xtask` program.
 
+pub mod fixtures;
 mod skip;
 
 pub use skip::{SKIP_LOG, skip};

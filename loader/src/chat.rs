@@ -1,0 +1,316 @@
+//! Conversations to prompts, by the template that a model is published with.
+
+use std::io;
+
+use minijinja::Environment;
+use minijinja::value::Value;
+use serde_json::Map;
+
+use crate::LoadError;
+use crate::metadata::Metadata;
+use crate::tokenizer::control_texts;
+
+mod environment;
+mod guard;
+mod json;
+mod time;
+
+pub use time::CivilTime;
+
+use guard::{Guard, Marking};
+
+const TEMPLATE_KEY: &str = "tokenizer.chat_template";
+/// The name under which the environment knows the template, as its errors print it.
+const TEMPLATE_NAME: &str = "chat_template";
+/// Tokens that templates refer to by name, with the entries that hold their ids.
+const NAMED_TOKENS: [(&str, &str); 4] = [
+    ("bos_token", "tokenizer.ggml.bos_token_id"),
+    ("eos_token", "tokenizer.ggml.eos_token_id"),
+    ("pad_token", "tokenizer.ggml.padding_token_id"),
+    ("unk_token", "tokenizer.ggml.unknown_token_id"),
+];
+/// A role's longest name, in bytes.
+const MAX_ROLE: usize = 64;
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Who speaks: `system`, `user`, `assistant`, `tool`, or another name that the template knows. Letters, digits,
+    /// `_`, `-` and `.` only, because templates write it inside control tokens.
+    pub role: String,
+    /// What is said. Control tokens in it stay text.
+    pub content: String,
+    /// Further fields that templates read, such as `tool_calls`, `name` or `reasoning_content`. Control tokens in
+    /// their strings stay text too.
+    pub extra: Map<String, serde_json::Value>,
+}
+
+impl Message {
+    /// A turn of plain text.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self {
+            role: role.into(),
+            content: content.into(),
+            extra: Map::new(),
+        }
+    }
+
+    /// A turn of the system.
+    pub fn system(content: impl Into<String>) -> Self {
+        Self::new("system", content)
+    }
+
+    /// A turn of the user.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::new("user", content)
+    }
+
+    /// A turn of the model.
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self::new("assistant", content)
+    }
+}
+
+/// What a template is rendered with besides the messages.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ChatOptions {
+    /// Whether the prompt ends with the start of an answer.
+    pub add_generation_prompt: bool,
+    /// The time that templates may write into the prompt. Without it the function `strftime_now` is undefined, which
+    /// templates test for.
+    pub now: Option<CivilTime>,
+    /// Variables by the names that templates read, such as `tools`, `documents` or `enable_thinking`. Control tokens
+    /// in their strings stay text.
+    pub extra: Map<String, serde_json::Value>,
+}
+
+/// A rendered conversation that knows which of its characters users wrote.
+/// [`crate::Tokenizer::encode_prompt`] turns it into ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    text: String,
+    /// Byte offsets of characters that may belong to no control token, ascending.
+    user_text: Vec<usize>,
+}
+
+impl Prompt {
+    /// The text, for people and logs. Not for [`crate::Tokenizer::encode`]: that could not tell control tokens that the
+    /// template wrote from those that a user typed.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a user wrote a guarded character of the bytes `start..end`.
+    pub(crate) fn is_user_text_within(&self, start: usize, end: usize) -> bool {
+        let first = self.user_text.partition_point(|&at| at < start);
+        self.user_text.get(first).is_some_and(|&at| at < end)
+    }
+}
+
+/// A compiled chat template: the Jinja dialect of published models, without any way to files, clocks or the network,
+/// and with bounded time, memory and output.
+pub struct ChatTemplate {
+    file: String,
+    environment: Environment<'static>,
+    guard: Guard,
+    /// `bos_token` and its like.
+    tokens: Vec<(&'static str, String)>,
+}
+
+impl ChatTemplate {
+    /// Compiles `tokenizer.chat_template`; `None` where the file has none.
+    ///
+    /// # Errors
+    /// [`LoadError::Template`] with the line of a syntax error; [`LoadError::BadValue`] or [`LoadError::MissingKey`]
+    /// for entries of the wrong type and for a file that has a template but no vocabulary.
+    pub fn from_metadata(metadata: &Metadata) -> Result<Option<Self>, LoadError> {
+        let Some(source) = metadata.optional(TEMPLATE_KEY, Metadata::str)? else {
+            return Ok(None);
+        };
+        let vocabulary = metadata.strings("tokenizer.ggml.tokens")?;
+        let mut tokens = Vec::new();
+        for (name, key) in NAMED_TOKENS {
+            let id = metadata.optional(key, Metadata::u32)?;
+            if let Some(text) = id.and_then(|id| vocabulary.get(id as usize)) {
+                tokens.push((name, text.to_owned()));
+            }
+        }
+        Self::compile(metadata.file(), source, tokens, control_texts(metadata)?).map(Some)
+    }
+
+    /// Compiles `source`. `tokens` are the variables such as `bos_token`; `controls` are the texts of all control
+    /// tokens, which stay text where a user wrote them.
+    fn compile(
+        file: &str,
+        source: &str,
+        tokens: Vec<(&'static str, String)>,
+        controls: Vec<String>,
+    ) -> Result<Self, LoadError> {
+        let source = environment::without_generation_tags(source);
+        let guard = Guard::new(controls, &source);
+        let environment =
+            environment::build(TEMPLATE_NAME, source).map_err(|error| failed(file, &error))?;
+        Ok(Self {
+            file: file.to_owned(),
+            environment,
+            guard,
+            tokens,
+        })
+    }
+
+    /// Renders a conversation.
+    ///
+    /// # Errors
+    /// [`LoadError::Template`]: the template refuses the conversation (its own words are in the message), fails, runs
+    /// too long or writes too much; or a role has characters other than letters, digits, `_`, `-` and `.`.
+    pub fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<Prompt, LoadError> {
+        let size = input_size(messages, options);
+        let mut marking = self.guard.marking(messages, options);
+        let context = self
+            .context(&mut marking, messages, options)
+            .map_err(|reason| self.error(reason))?;
+
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(environment::fuel(messages.len(), size)));
+        let template = environment
+            .get_template(TEMPLATE_NAME)
+            .map_err(|error| failed(&self.file, &error))?;
+        let mut output = Limited {
+            bytes: Vec::new(),
+            limit: environment::output_limit(size),
+        };
+        let rendered = template
+            .render_captured_to(context, &mut output)
+            .map(|_| ());
+        if output.bytes.len() >= output.limit {
+            return Err(self.error(format!(
+                "it wrote more than {} bytes for {size} bytes of messages",
+                output.limit
+            )));
+        }
+        rendered.map_err(|error| failed(&self.file, &error))?;
+        let text =
+            String::from_utf8(output.bytes).map_err(|error| self.error(error.to_string()))?;
+        let (text, user_text) = marking.restore(&text);
+        Ok(Prompt { text, user_text })
+    }
+
+    /// The template's variables, with user text marked.
+    fn context(
+        &self,
+        marking: &mut Marking<'_>,
+        messages: &[Message],
+        options: &ChatOptions,
+    ) -> Result<Value, String> {
+        let mut variables: Vec<(String, Value)> = Vec::new();
+        for (name, text) in &self.tokens {
+            variables.push(((*name).to_owned(), Value::from(text.as_str())));
+        }
+        for (name, value) in &options.extra {
+            variables.push((name.clone(), marking.value(value)?));
+        }
+        let mut turns = Vec::with_capacity(messages.len());
+        for message in messages {
+            turns.push(turn(marking, message)?);
+        }
+        variables.push(("messages".to_owned(), Value::from(turns)));
+        variables.push((
+            "add_generation_prompt".to_owned(),
+            Value::from(options.add_generation_prompt),
+        ));
+        if let Some(now) = options.now {
+            variables.push(("strftime_now".to_owned(), environment::strftime_now(now)));
+        }
+        Ok(Value::from_iter(variables))
+    }
+
+    fn error(&self, reason: String) -> LoadError {
+        LoadError::Template {
+            file: self.file.clone(),
+            reason,
+        }
+    }
+}
+
+/// A message as templates see it.
+fn turn(marking: &mut Marking<'_>, message: &Message) -> Result<Value, String> {
+    let role = message.role.as_str();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if role.is_empty() || role.len() > MAX_ROLE || !role.bytes().all(plain) {
+        let shown: String = role.chars().take(MAX_ROLE).collect();
+        return Err(format!(
+            "{shown:?} is no role: expected 1 to {MAX_ROLE} letters, digits, `_`, `-` or `.`"
+        ));
+    }
+    let mut fields = vec![
+        ("role".to_owned(), Value::from(role)),
+        (
+            "content".to_owned(),
+            Value::from(marking.text(&message.content)?),
+        ),
+    ];
+    for (name, value) in &message.extra {
+        if matches!(name.as_str(), "role" | "content") {
+            return Err(format!(
+                "a message's extra fields have a second `{name}`; set the field of that name instead"
+            ));
+        }
+        fields.push((marking.text(name)?, marking.value(value)?));
+    }
+    Ok(Value::from_iter(fields))
+}
+
+/// Bytes of text that the template is given: the measure of how long it may run and how much it may write.
+fn input_size(messages: &[Message], options: &ChatOptions) -> usize {
+    let extra = |fields: &Map<String, serde_json::Value>| {
+        fields
+            .iter()
+            .map(|(name, value)| name.len() + json::text_size(value))
+            .sum::<usize>()
+    };
+    messages
+        .iter()
+        .map(|message| message.role.len() + message.content.len() + extra(&message.extra))
+        .sum::<usize>()
+        + extra(&options.extra)
+}
+
+/// The error for what the template engine says, with the causes behind it.
+fn failed(file: &str, error: &minijinja::Error) -> LoadError {
+    let mut reason = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(behind) = cause {
+        reason = format!("{reason}: {behind}");
+        cause = behind.source();
+    }
+    LoadError::Template {
+        file: file.to_owned(),
+        reason,
+    }
+}
+
+/// Output that stops a template which writes without end.
+struct Limited {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.limit - self.bytes.len();
+        self.bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if bytes.len() < room {
+            Ok(bytes.len())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

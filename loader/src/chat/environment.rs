@@ -1,0 +1,93 @@
+//! The template language as published templates expect it, which is as the `transformers` library sets up Jinja.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Value};
+use minijinja::{Environment, Error, ErrorKind};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use regex::Regex;
+
+use super::json;
+use super::time::CivilTime;
+
+/// Nesting of blocks, macros and calls; a call counts about ten. wasm32's stack is 1 MiB.
+const RECURSION_LIMIT: usize = 200;
+
+/// An environment with the one template `source` under `name`.
+pub(super) fn build(name: &'static str, source: String) -> Result<Environment<'static>, Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()?,
+    );
+    environment.set_recursion_limit(RECURSION_LIMIT);
+    // Prompts are no HTML.
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.add_filter("tojson", to_json);
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_template_owned(name, source)?;
+    Ok(environment)
+}
+
+/// The template engine's budget: instructions, and one for each 64 bytes of data made. It bounds time and memory
+/// (about 64 MiB and sixteen times the input). Published templates take about 200 instructions a message.
+pub(super) fn fuel(messages: usize, input_size: usize) -> u64 {
+    1_000_000 + 2_000 * messages as u64 + input_size as u64 / 4
+}
+
+/// The most bytes that a template may write: tool descriptions and wrapping are written once or twice a message.
+pub(super) fn output_limit(input_size: usize) -> usize {
+    input_size.saturating_mul(8).saturating_add(4 << 20)
+}
+
+/// `source` without `{% generation %}` and `{% endgeneration %}`, which mark the answers' text for training and change
+/// nothing in the output; each becomes a block that always runs, so that white space is trimmed as around any tag.
+pub(super) fn without_generation_tags(source: &str) -> String {
+    let replace = |source: &str, tag: &str, block: &str| match Regex::new(&format!(
+        r"\{{%([-+]?)\s*{tag}\s*([-+]?)%\}}"
+    )) {
+        Ok(pattern) => pattern
+            .replace_all(source, format!("{{%${{1}} {block} ${{2}}%}}"))
+            .into_owned(),
+        Err(_) => source.to_owned(),
+    };
+    replace(
+        &replace(source, "generation", "if true"),
+        "endgeneration",
+        "endif",
+    )
+}
+
+/// `strftime_now(format)` for a given time.
+pub(super) fn strftime_now(now: CivilTime) -> Value {
+    Value::from_function(move |format: &str| {
+        now.format(format)
+            .map_err(|reason| Error::new(ErrorKind::InvalidOperation, reason))
+    })
+}
+
+/// `raise_exception(message)`: how templates refuse a conversation.
+fn raise_exception(message: &str) -> Result<Value, Error> {
+    Err(Error::new(
+        ErrorKind::InvalidOperation,
+        format!("the template refuses this conversation: {message}"),
+    ))
+}
+
+/// `value | tojson(indent=None, ensure_ascii=False, sort_keys=False)`, as Python's `json.dumps` writes.
+fn to_json(state: &minijinja::State, value: &Value, options: Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    let style = json::Style {
+        indent,
+        ascii: options
+            .get::<Option<bool>>("ensure_ascii")?
+            .unwrap_or(false),
+        sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
+    };
+    // Separators other than the default are rare and only ever the default ones written out.
+    let _: Option<Value> = options.get("separators")?;
+    options.assert_all_used()?;
+    json::write(state, value, &style)
+}
