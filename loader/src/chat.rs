@@ -48,11 +48,7 @@ pub struct Message {
 impl Message {
     /// A turn of plain text.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self {
-            role: role.into(),
-            content: content.into(),
-            extra: Map::new(),
-        }
+        Self { role: role.into(), content: content.into(), extra: Map::new() }
     }
 
     /// A turn of the system.
@@ -140,22 +136,11 @@ impl ChatTemplate {
 
     /// Compiles `source`. `tokens` are the variables such as `bos_token`; `controls` are the texts of all control
     /// tokens, which stay text where a user wrote them.
-    fn compile(
-        file: &str,
-        source: &str,
-        tokens: Vec<(&'static str, String)>,
-        controls: Vec<String>,
-    ) -> Result<Self, LoadError> {
+    fn compile(file: &str, source: &str, tokens: Vec<(&'static str, String)>, controls: Vec<String>) -> Result<Self, LoadError> {
         let source = environment::without_generation_tags(source);
         let guard = Guard::new(controls, &source);
-        let environment =
-            environment::build(TEMPLATE_NAME, source).map_err(|error| failed(file, &error))?;
-        Ok(Self {
-            file: file.to_owned(),
-            environment,
-            guard,
-            tokens,
-        })
+        let environment = environment::build(TEMPLATE_NAME, source).map_err(|error| failed(file, &error))?;
+        Ok(Self { file: file.to_owned(), environment, guard, tokens })
     }
 
     /// Renders a conversation.
@@ -166,42 +151,24 @@ impl ChatTemplate {
     pub fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<Prompt, LoadError> {
         let size = input_size(messages, options);
         let mut marking = self.guard.marking(messages, options);
-        let context = self
-            .context(&mut marking, messages, options)
-            .map_err(|reason| self.error(reason))?;
+        let context = self.context(&mut marking, messages, options).map_err(|reason| self.error(reason))?;
 
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(environment::fuel(messages.len(), size)));
-        let template = environment
-            .get_template(TEMPLATE_NAME)
-            .map_err(|error| failed(&self.file, &error))?;
-        let mut output = Limited {
-            bytes: Vec::new(),
-            limit: environment::output_limit(size),
-        };
-        let rendered = template
-            .render_captured_to(context, &mut output)
-            .map(|_| ());
+        let template = environment.get_template(TEMPLATE_NAME).map_err(|error| failed(&self.file, &error))?;
+        let mut output = Limited { bytes: Vec::new(), limit: environment::output_limit(size) };
+        let rendered = template.render_captured_to(context, &mut output).map(|_| ());
         if output.bytes.len() >= output.limit {
-            return Err(self.error(format!(
-                "it wrote more than {} bytes for {size} bytes of messages",
-                output.limit
-            )));
+            return Err(self.error(format!("it wrote more than {} bytes for {size} bytes of messages", output.limit)));
         }
         rendered.map_err(|error| failed(&self.file, &error))?;
-        let text =
-            String::from_utf8(output.bytes).map_err(|error| self.error(error.to_string()))?;
+        let text = String::from_utf8(output.bytes).map_err(|error| self.error(error.to_string()))?;
         let (text, user_text) = marking.restore(&text);
         Ok(Prompt { text, user_text })
     }
 
     /// The template's variables, with user text marked.
-    fn context(
-        &self,
-        marking: &mut Marking<'_>,
-        messages: &[Message],
-        options: &ChatOptions,
-    ) -> Result<Value, String> {
+    fn context(&self, marking: &mut Marking<'_>, messages: &[Message], options: &ChatOptions) -> Result<Value, String> {
         let mut variables: Vec<(String, Value)> = Vec::new();
         for (name, text) in &self.tokens {
             variables.push(((*name).to_owned(), Value::from(text.as_str())));
@@ -214,21 +181,15 @@ impl ChatTemplate {
             turns.push(turn(marking, message)?);
         }
         variables.push(("messages".to_owned(), Value::from(turns)));
-        variables.push((
-            "add_generation_prompt".to_owned(),
-            Value::from(options.add_generation_prompt),
-        ));
+        variables.push(("add_generation_prompt".to_owned(), Value::from(options.add_generation_prompt)));
         if let Some(now) = options.now {
             variables.push(("strftime_now".to_owned(), environment::strftime_now(now)));
         }
-        Ok(Value::from_iter(variables))
+        Ok(Value::from_pairs(variables))
     }
 
     fn error(&self, reason: String) -> LoadError {
-        LoadError::Template {
-            file: self.file.clone(),
-            reason,
-        }
+        LoadError::Template { file: self.file.clone(), reason }
     }
 }
 
@@ -238,41 +199,23 @@ fn turn(marking: &mut Marking<'_>, message: &Message) -> Result<Value, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     if role.is_empty() || role.len() > MAX_ROLE || !role.bytes().all(plain) {
         let shown: String = role.chars().take(MAX_ROLE).collect();
-        return Err(format!(
-            "{shown:?} is no role: expected 1 to {MAX_ROLE} letters, digits, `_`, `-` or `.`"
-        ));
+        return Err(format!("{shown:?} is no role: expected 1 to {MAX_ROLE} letters, digits, `_`, `-` or `.`"));
     }
-    let mut fields = vec![
-        ("role".to_owned(), Value::from(role)),
-        (
-            "content".to_owned(),
-            Value::from(marking.text(&message.content)?),
-        ),
-    ];
+    let mut fields = vec![("role".to_owned(), Value::from(role)), ("content".to_owned(), Value::from(marking.text(&message.content)?))];
     for (name, value) in &message.extra {
         if matches!(name.as_str(), "role" | "content") {
-            return Err(format!(
-                "a message's extra fields have a second `{name}`; set the field of that name instead"
-            ));
+            return Err(format!("a message's extra fields have a second `{name}`; set the field of that name instead"));
         }
         fields.push((marking.text(name)?, marking.value(value)?));
     }
-    Ok(Value::from_iter(fields))
+    Ok(Value::from_pairs(fields))
 }
 
 /// Bytes of text that the template is given: the measure of how long it may run and how much it may write.
 fn input_size(messages: &[Message], options: &ChatOptions) -> usize {
-    let extra = |fields: &Map<String, serde_json::Value>| {
-        fields
-            .iter()
-            .map(|(name, value)| name.len() + json::text_size(value))
-            .sum::<usize>()
-    };
-    messages
-        .iter()
-        .map(|message| message.role.len() + message.content.len() + extra(&message.extra))
-        .sum::<usize>()
-        + extra(&options.extra)
+    let extra =
+        |fields: &Map<String, serde_json::Value>| fields.iter().map(|(name, value)| name.len() + json::text_size(value)).sum::<usize>();
+    messages.iter().map(|message| message.role.len() + message.content.len() + extra(&message.extra)).sum::<usize>() + extra(&options.extra)
 }
 
 /// The error for what the template engine says, with the causes behind it.
@@ -283,10 +226,7 @@ fn failed(file: &str, error: &minijinja::Error) -> LoadError {
         reason = format!("{reason}: {behind}");
         cause = behind.source();
     }
-    LoadError::Template {
-        file: file.to_owned(),
-        reason,
-    }
+    LoadError::Template { file: file.to_owned(), reason }
 }
 
 /// Output that stops a template which writes without end.
@@ -298,19 +238,11 @@ struct Limited {
 impl io::Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = self.limit - self.bytes.len();
-        self.bytes
-            .extend_from_slice(&bytes[..bytes.len().min(room)]);
-        if bytes.len() < room {
-            Ok(bytes.len())
-        } else {
-            Err(io::ErrorKind::WriteZero.into())
-        }
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if bytes.len() < room { Ok(bytes.len()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

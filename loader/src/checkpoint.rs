@@ -51,28 +51,14 @@ impl Checkpoint {
     /// unknown versions and tensor types), [`LoadError::Malformed`], or [`LoadError::Read`] from the source.
     pub async fn open(source: Arc<dyn Source>) -> Result<Self, LoadError> {
         if source.is_empty() {
-            return Err(LoadError::Empty {
-                file: source.name().to_owned(),
-            });
+            return Err(LoadError::Empty { file: source.name().to_owned() });
         }
-        let head = source
-            .read(0, source.len().min(16) as usize)
-            .await?
-            .into_owned();
+        let head = source.read(0, source.len().min(16) as usize).await?.into_owned();
         if !gguf::is_gguf(&head) {
             return Err(refuse(source.name(), &head));
         }
-        let gguf::Header {
-            metadata,
-            tensors,
-            index,
-        } = gguf::read_header(source.as_ref()).await?;
-        Ok(Self {
-            source,
-            metadata,
-            tensors,
-            index,
-        })
+        let gguf::Header { metadata, tensors, index } = gguf::read_header(source.as_ref()).await?;
+        Ok(Self { source, metadata, tensors, index })
     }
 
     /// The file the tensors' bytes are read from.
@@ -93,16 +79,11 @@ impl Checkpoint {
     /// # Errors
     /// [`LoadError::MissingTensor`] with the names that are spelled most like it.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo, LoadError> {
-        self.find_tensor(name)
-            .ok_or_else(|| LoadError::MissingTensor {
-                file: self.source.name().to_owned(),
-                name: name.to_owned(),
-                closest: closest(
-                    name,
-                    self.tensors.iter().map(|tensor| tensor.name.as_str()),
-                    3,
-                ),
-            })
+        self.find_tensor(name).ok_or_else(|| LoadError::MissingTensor {
+            file: self.source.name().to_owned(),
+            name: name.to_owned(),
+            closest: closest(name, self.tensors.iter().map(|tensor| tensor.name.as_str()), 3),
+        })
     }
 
     /// The tensor called `name`, `None` where the file has no such tensor: for tensors that a model may leave out.
@@ -140,27 +121,15 @@ impl Checkpoint {
 
 /// The error for a file that is no GGUF, by what it is instead.
 fn refuse(name: &str, head: &[u8]) -> LoadError {
-    let unsupported = |found: &str, advice: &str| LoadError::Unsupported {
-        file: name.to_owned(),
-        found: found.to_owned(),
-        advice: advice.to_owned(),
-    };
+    let unsupported =
+        |found: &str, advice: &str| LoadError::Unsupported { file: name.to_owned(), found: found.to_owned(), advice: advice.to_owned() };
     // safetensors: the header's length as u64, then the header's JSON.
     if head.get(8) == Some(&b'{') {
-        return unsupported(
-            "the safetensors format",
-            "use a GGUF conversion of the model",
-        );
+        return unsupported("the safetensors format", "use a GGUF conversion of the model");
     }
     if head.starts_with(b"PK\x03\x04") {
-        return unsupported(
-            "a zip archive (a PyTorch checkpoint?)",
-            "use a GGUF conversion of the model",
-        );
+        return unsupported("a zip archive (a PyTorch checkpoint?)", "use a GGUF conversion of the model");
     }
     let shown = &head[..head.len().min(8)];
-    LoadError::UnknownFormat {
-        file: name.to_owned(),
-        found: format!("\"{}\"", shown.escape_ascii()),
-    }
+    LoadError::UnknownFormat { file: name.to_owned(), found: format!("\"{}\"", shown.escape_ascii()) }
 }

@@ -114,7 +114,7 @@ dtypes! {
 impl DType {
     /// The bytes that `elems` elements take, `None` where they are no whole number of blocks or the product overflows.
     pub fn bytes_for(self, elems: u64) -> Option<u64> {
-        if elems % self.block_elems() != 0 {
+        if !elems.is_multiple_of(self.block_elems()) {
             return None;
         }
         (elems / self.block_elems()).checked_mul(self.block_bytes())
@@ -135,17 +135,9 @@ mod tests {
     fn ids_round_trip_and_removed_ids_stay_unknown() {
         let known: Vec<DType> = (0..64).filter_map(DType::from_ggml).collect();
         assert_eq!(known.len(), 32);
-        assert!(
-            known
-                .iter()
-                .all(|&dtype| DType::from_ggml(dtype.ggml_id()) == Some(dtype))
-        );
+        assert!(known.iter().all(|&dtype| DType::from_ggml(dtype.ggml_id()) == Some(dtype)));
         // Q4_2, Q4_3, and the repacked layouts that ggml withdrew.
-        assert!(
-            [4, 5, 31, 32, 33, 36, 37, 38]
-                .iter()
-                .all(|&id| DType::from_ggml(id).is_none())
-        );
+        assert!([4, 5, 31, 32, 33, 36, 37, 38].iter().all(|&id| DType::from_ggml(id).is_none()));
     }
 
     #[test]

@@ -53,9 +53,7 @@ pub enum LoadError {
         advice: String,
     },
     /// The file contradicts its format.
-    #[error(
-        "{file}: {place}: expected {expected}, got {got}; the file is damaged or incomplete, download it again"
-    )]
+    #[error("{file}: {place}: expected {expected}, got {got}; the file is damaged or incomplete, download it again")]
     Malformed {
         /// The file's name.
         file: String,
@@ -67,9 +65,7 @@ pub enum LoadError {
         got: String,
     },
     /// A metadata entry that the model needs is absent.
-    #[error(
-        "{file}: metadata has no `{key}`; the file was converted incompletely, use another conversion of the model"
-    )]
+    #[error("{file}: metadata has no `{key}`; the file was converted incompletely, use another conversion of the model")]
     MissingKey {
         /// The file's name.
         file: String,

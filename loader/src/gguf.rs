@@ -46,16 +46,11 @@ pub(crate) async fn read_header(source: &dyn Source) -> Result<Header, LoadError
     reader.skip(MAGIC.len() as u64).await?;
     read_version(&mut reader).await?;
     let tensor_count = read_count(&mut reader, "tensor count", MAX_TENSORS, MIN_TENSOR).await?;
-    let entry_count =
-        read_count(&mut reader, "metadata entry count", MAX_ENTRIES, MIN_ENTRY).await?;
+    let entry_count = read_count(&mut reader, "metadata entry count", MAX_ENTRIES, MIN_ENTRY).await?;
     let metadata = read_metadata(&mut reader, entry_count).await?;
     let alignment = read_alignment(&metadata)?;
     let (tensors, index) = tensors::read_index(&mut reader, tensor_count, alignment).await?;
-    Ok(Header {
-        metadata,
-        tensors,
-        index,
-    })
+    Ok(Header { metadata, tensors, index })
 }
 
 async fn read_version(reader: &mut Reader<'_>) -> Result<(), LoadError> {
@@ -63,45 +58,20 @@ async fn read_version(reader: &mut Reader<'_>) -> Result<(), LoadError> {
     let version = reader.u32().await?;
     let (found, advice) = match version {
         2 | 3 => return Ok(()),
-        1 => (
-            "GGUF version 1".to_owned(),
-            "convert the model again with a current converter",
-        ),
-        _ if matches!(version.swap_bytes(), 1..=3) => (
-            "big-endian GGUF".to_owned(),
-            "use a little-endian conversion of the model",
-        ),
-        _ => (
-            format!("GGUF version {version}"),
-            "versions 2 and 3 are read; use a newer program or an older conversion",
-        ),
+        1 => ("GGUF version 1".to_owned(), "convert the model again with a current converter"),
+        _ if matches!(version.swap_bytes(), 1..=3) => ("big-endian GGUF".to_owned(), "use a little-endian conversion of the model"),
+        _ => (format!("GGUF version {version}"), "versions 2 and 3 are read; use a newer program or an older conversion"),
     };
-    Err(LoadError::Unsupported {
-        file: reader.file().to_owned(),
-        found,
-        advice: advice.to_owned(),
-    })
+    Err(LoadError::Unsupported { file: reader.file().to_owned(), found, advice: advice.to_owned() })
 }
 
 /// Reads a count of records that each take at least `smallest` bytes.
-async fn read_count(
-    reader: &mut Reader<'_>,
-    what: &'static str,
-    most: u64,
-    smallest: u64,
-) -> Result<u64, LoadError> {
+async fn read_count(reader: &mut Reader<'_>, what: &'static str, most: u64, smallest: u64) -> Result<u64, LoadError> {
     reader.place = Place::Field(what);
     let count = reader.u64().await?;
     let room = reader.remaining() / smallest;
     if count > most || count > room {
-        return Err(reader.malformed(
-            format!(
-                "at most {} (the file has {} more bytes)",
-                most.min(room),
-                reader.remaining()
-            ),
-            count,
-        ));
+        return Err(reader.malformed(format!("at most {} (the file has {} more bytes)", most.min(room), reader.remaining()), count));
     }
     Ok(count)
 }
@@ -127,12 +97,6 @@ async fn read_metadata(reader: &mut Reader<'_>, count: u64) -> Result<Metadata, 
 
 fn read_alignment(metadata: &Metadata) -> Result<u64, LoadError> {
     const KEY: &str = "general.alignment";
-    let alignment = metadata
-        .optional(KEY, Metadata::u32)?
-        .map_or(DEFAULT_ALIGNMENT, u64::from);
-    if alignment.is_power_of_two() {
-        Ok(alignment)
-    } else {
-        Err(metadata.bad_value(KEY, "a power of two", alignment.to_string()))
-    }
+    let alignment = metadata.optional(KEY, Metadata::u32)?.map_or(DEFAULT_ALIGNMENT, u64::from);
+    if alignment.is_power_of_two() { Ok(alignment) } else { Err(metadata.bad_value(KEY, "a power of two", alignment.to_string())) }
 }

@@ -55,10 +55,7 @@ impl Strings {
 
 /// An array in metadata; all its elements have one type.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(
-    missing_docs,
-    reason = "each variant is a list of the type that names it"
-)]
+#[allow(missing_docs, reason = "each variant is a list of the type that names it")]
 pub enum Array {
     U8(Vec<u8>),
     I8(Vec<i8>),
@@ -208,16 +205,9 @@ pub struct Metadata {
 
 impl Metadata {
     /// Indexes `entries`; `Err` is the position of an entry whose key came before.
-    pub(crate) fn new(
-        file: Arc<str>,
-        entries: Vec<(String, Value)>,
-    ) -> Result<Self, (Vec<(String, Value)>, usize)> {
+    pub(crate) fn new(file: Arc<str>, entries: Vec<(String, Value)>) -> Result<Self, (Vec<(String, Value)>, usize)> {
         match NameIndex::build(entries.len(), |i| entries[i].0.as_str()) {
-            Ok(index) => Ok(Self {
-                file,
-                entries,
-                index,
-            }),
+            Ok(index) => Ok(Self { file, entries, index }),
             Err(duplicate) => Err((entries, duplicate)),
         }
     }
@@ -229,9 +219,7 @@ impl Metadata {
 
     /// All entries in the order of the file.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
-        self.entries
-            .iter()
-            .map(|(key, value)| (key.as_str(), value))
+        self.entries.iter().map(|(key, value)| (key.as_str(), value))
     }
 
     /// The value of `key`, `None` where the file has no such entry.
@@ -254,41 +242,21 @@ impl Metadata {
         key: &str,
         getter: impl FnOnce(&'a Self, &str) -> Result<T, LoadError>,
     ) -> Result<Option<T>, LoadError> {
-        if self.contains(key) {
-            getter(self, key).map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.contains(key) { getter(self, key).map(Some) } else { Ok(None) }
     }
 
     fn require(&self, key: &str) -> Result<&Value, LoadError> {
-        self.get(key).ok_or_else(|| LoadError::MissingKey {
-            file: self.file.to_string(),
-            key: key.to_owned(),
-        })
+        self.get(key).ok_or_else(|| LoadError::MissingKey { file: self.file.to_string(), key: key.to_owned() })
     }
 
     /// The error for an entry that holds what cannot be used.
-    pub fn bad_value(
-        &self,
-        key: &str,
-        expected: impl Into<String>,
-        got: impl Into<String>,
-    ) -> LoadError {
-        LoadError::BadValue {
-            file: self.file.to_string(),
-            key: key.to_owned(),
-            expected: expected.into(),
-            got: got.into(),
-        }
+    pub fn bad_value(&self, key: &str, expected: impl Into<String>, got: impl Into<String>) -> LoadError {
+        LoadError::BadValue { file: self.file.to_string(), key: key.to_owned(), expected: expected.into(), got: got.into() }
     }
 
     fn whole<T: TryFrom<i128>>(&self, key: &str, expected: &str) -> Result<T, LoadError> {
         let value = self.require(key)?;
-        value
-            .integer()
-            .and_then(|number| T::try_from(number).ok())
-            .ok_or_else(|| self.bad_value(key, expected, value.to_string()))
+        value.integer().and_then(|number| T::try_from(number).ok()).ok_or_else(|| self.bad_value(key, expected, value.to_string()))
     }
 
     /// A whole number from 0 to 2^32 - 1.
@@ -407,15 +375,10 @@ impl Metadata {
         };
         let element = |index| {
             let number = array.integer(index);
-            number
-                .and_then(|number| T::try_from(number).ok())
-                .ok_or_else(|| {
-                    let got = number.map_or_else(
-                        || value.to_string(),
-                        |number| format!("{number} at index {index}"),
-                    );
-                    self.bad_value(key, expected, got)
-                })
+            number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+                let got = number.map_or_else(|| value.to_string(), |number| format!("{number} at index {index}"));
+                self.bad_value(key, expected, got)
+            })
         };
         (0..array.len()).map(element).collect()
     }

@@ -9,10 +9,7 @@ impl NameIndex {
     pub(crate) fn build<'a>(count: usize, name: impl Fn(usize) -> &'a str) -> Result<Self, usize> {
         let mut order: Vec<u32> = (0..count as u32).collect();
         order.sort_unstable_by(|&a, &b| name(a as usize).cmp(name(b as usize)).then(a.cmp(&b)));
-        match order
-            .windows(2)
-            .find(|pair| name(pair[0] as usize) == name(pair[1] as usize))
-        {
+        match order.windows(2).find(|pair| name(pair[0] as usize) == name(pair[1] as usize)) {
             Some(pair) => Err(pair[1] as usize),
             None => Ok(Self(order)),
         }
@@ -20,38 +17,23 @@ impl NameIndex {
 
     /// The position of the item called `wanted`.
     pub(crate) fn find<'a>(&self, wanted: &str, name: impl Fn(usize) -> &'a str) -> Option<usize> {
-        let at = self
-            .0
-            .binary_search_by(|&i| name(i as usize).cmp(wanted))
-            .ok()?;
+        let at = self.0.binary_search_by(|&i| name(i as usize).cmp(wanted)).ok()?;
         self.0.get(at).map(|&i| i as usize)
     }
 }
 
 /// The `most` names spelled most like `wanted`, the best first.
-pub(crate) fn closest<'a>(
-    wanted: &str,
-    names: impl Iterator<Item = &'a str>,
-    most: usize,
-) -> Vec<String> {
-    let mut ranked: Vec<(usize, &str)> = names
-        .map(|name| (edit_distance(wanted, name), name))
-        .collect();
+pub(crate) fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<String> {
+    let mut ranked: Vec<(usize, &str)> = names.map(|name| (edit_distance(wanted, name), name)).collect();
     ranked.sort_unstable();
     ranked.truncate(most);
-    ranked
-        .into_iter()
-        .map(|(_, name)| name.to_owned())
-        .collect()
+    ranked.into_iter().map(|(_, name)| name.to_owned()).collect()
 }
 
 /// Levenshtein's distance over bytes, each name's first 128.
 fn edit_distance(a: &str, b: &str) -> usize {
     const LONGEST: usize = 128;
-    let (a, b) = (
-        &a.as_bytes()[..a.len().min(LONGEST)],
-        &b.as_bytes()[..b.len().min(LONGEST)],
-    );
+    let (a, b) = (&a.as_bytes()[..a.len().min(LONGEST)], &b.as_bytes()[..b.len().min(LONGEST)]);
     let mut row = [0_usize; LONGEST + 1];
     for (j, cell) in row.iter_mut().enumerate() {
         *cell = j;
@@ -76,25 +58,15 @@ mod tests {
     fn finds_names_and_reports_the_later_duplicate() {
         let names = ["b", "a", "c"];
         let index = NameIndex::build(3, |i| names[i]).unwrap();
-        assert_eq!(
-            ["a", "b", "c", "d"].map(|name| index.find(name, |i| names[i])),
-            [Some(1), Some(0), Some(2), None]
-        );
+        assert_eq!(["a", "b", "c", "d"].map(|name| index.find(name, |i| names[i])), [Some(1), Some(0), Some(2), None]);
         let names = ["b", "a", "b"];
         assert_eq!(NameIndex::build(3, |i| names[i]).unwrap_err(), 2);
     }
 
     #[test]
     fn ranks_names_by_edit_distance() {
-        let names = [
-            "blk.0.attn_q.weight",
-            "blk.0.attn_k.weight",
-            "output.weight",
-        ];
-        assert_eq!(
-            closest("blk.0.atn_q.weight", names.into_iter(), 2),
-            ["blk.0.attn_q.weight", "blk.0.attn_k.weight"]
-        );
+        let names = ["blk.0.attn_q.weight", "blk.0.attn_k.weight", "output.weight"];
+        assert_eq!(closest("blk.0.atn_q.weight", names.into_iter(), 2), ["blk.0.attn_q.weight", "blk.0.attn_k.weight"]);
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("", "abc"), 3);
     }

@@ -46,22 +46,15 @@ pub trait Source: MaybeSendSync {
     ///
     /// # Errors
     /// [`LoadError::Read`] when the range lies outside the file or cannot be fetched.
-    fn read<'a>(
-        &'a self,
-        offset: u64,
-        len: usize,
-    ) -> LocalBoxFuture<'a, Result<Cow<'a, [u8]>, LoadError>>;
+    fn read<'a>(&'a self, offset: u64, len: usize) -> LocalBoxFuture<'a, Result<Cow<'a, [u8]>, LoadError>>;
 }
 
 /// The part of `bytes` that a read asks for, or the error that names the range.
 fn slice<'a>(name: &str, bytes: &'a [u8], offset: u64, len: usize) -> Result<&'a [u8], LoadError> {
-    usize::try_from(offset)
-        .ok()
-        .and_then(|start| bytes.get(start..start.checked_add(len)?))
-        .ok_or_else(|| LoadError::Read {
-            file: name.to_owned(),
-            offset,
-            len: len as u64,
-            reason: format!("the file ends at byte {}", bytes.len()),
-        })
+    usize::try_from(offset).ok().and_then(|start| bytes.get(start..start.checked_add(len)?)).ok_or_else(|| LoadError::Read {
+        file: name.to_owned(),
+        offset,
+        len: len as u64,
+        reason: format!("the file ends at byte {}", bytes.len()),
+    })
 }

@@ -84,22 +84,13 @@ impl Tokenizer {
     /// [`LoadError::Tokenizer`] when the encoder fails.
     pub fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>, LoadError> {
         let mut ids = Vec::with_capacity(prompt.text().len() / 4 + 1);
-        self.encode_pieces(
-            prompt.text(),
-            |start, end| !prompt.is_user_text_within(start, end),
-            &mut ids,
-        )?;
+        self.encode_pieces(prompt.text(), |start, end| !prompt.is_user_text_within(start, end), &mut ids)?;
         Ok(ids)
     }
 
     /// Encodes the text between special tokens piece by piece; `control_at` says whether the control token found at a
     /// byte range is meant as one.
-    fn encode_pieces(
-        &self,
-        text: &str,
-        control_at: impl Fn(usize, usize) -> bool,
-        ids: &mut Vec<u32>,
-    ) -> Result<(), LoadError> {
+    fn encode_pieces(&self, text: &str, control_at: impl Fn(usize, usize) -> bool, ids: &mut Vec<u32>) -> Result<(), LoadError> {
         let mut plain_from = 0;
         for found in self.specials.find(text, control_at) {
             self.encode_plain(&text[plain_from..found.start], ids)?;
@@ -126,10 +117,7 @@ impl Tokenizer {
             let tokens = self
                 .bpe
                 .tokenize(&spelled)
-                .map_err(|error| LoadError::Tokenizer {
-                    file: self.file.to_string(),
-                    reason: error.to_string(),
-                })?;
+                .map_err(|error| LoadError::Tokenizer { file: self.file.to_string(), reason: error.to_string() })?;
             ids.extend(tokens.into_iter().map(|token| token.id));
         }
         Ok(())
@@ -157,9 +145,7 @@ impl Tokenizer {
     /// What a token stands for, for people: control tokens by name, bytes that are no UTF-8 as U+FFFD. `None` outside
     /// the vocabulary.
     pub fn token_text(&self, id: u32) -> Option<String> {
-        self.vocabulary
-            .bytes(id)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        self.vocabulary.bytes(id).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The id of the token whose text is exactly `text`: control and user-defined tokens as written, others in the

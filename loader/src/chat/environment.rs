@@ -15,12 +15,7 @@ const RECURSION_LIMIT: usize = 200;
 /// An environment with the one template `source` under `name`.
 pub(super) fn build(name: &'static str, source: String) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
-    environment.set_syntax(
-        SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build()?,
-    );
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_recursion_limit(RECURSION_LIMIT);
     // Prompts are no HTML.
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
@@ -45,35 +40,21 @@ pub(super) fn output_limit(input_size: usize) -> usize {
 /// `source` without `{% generation %}` and `{% endgeneration %}`, which mark the answers' text for training and change
 /// nothing in the output; each becomes a block that always runs, so that white space is trimmed as around any tag.
 pub(super) fn without_generation_tags(source: &str) -> String {
-    let replace = |source: &str, tag: &str, block: &str| match Regex::new(&format!(
-        r"\{{%([-+]?)\s*{tag}\s*([-+]?)%\}}"
-    )) {
-        Ok(pattern) => pattern
-            .replace_all(source, format!("{{%${{1}} {block} ${{2}}%}}"))
-            .into_owned(),
+    let replace = |source: &str, tag: &str, block: &str| match Regex::new(&format!(r"\{{%([-+]?)\s*{tag}\s*([-+]?)%\}}")) {
+        Ok(pattern) => pattern.replace_all(source, format!("{{%${{1}} {block} ${{2}}%}}")).into_owned(),
         Err(_) => source.to_owned(),
     };
-    replace(
-        &replace(source, "generation", "if true"),
-        "endgeneration",
-        "endif",
-    )
+    replace(&replace(source, "generation", "if true"), "endgeneration", "endif")
 }
 
 /// `strftime_now(format)` for a given time.
 pub(super) fn strftime_now(now: CivilTime) -> Value {
-    Value::from_function(move |format: &str| {
-        now.format(format)
-            .map_err(|reason| Error::new(ErrorKind::InvalidOperation, reason))
-    })
+    Value::from_function(move |format: &str| now.format(format).map_err(|reason| Error::new(ErrorKind::InvalidOperation, reason)))
 }
 
 /// `raise_exception(message)`: how templates refuse a conversation.
 fn raise_exception(message: &str) -> Result<Value, Error> {
-    Err(Error::new(
-        ErrorKind::InvalidOperation,
-        format!("the template refuses this conversation: {message}"),
-    ))
+    Err(Error::new(ErrorKind::InvalidOperation, format!("the template refuses this conversation: {message}")))
 }
 
 /// `value | tojson(indent=None, ensure_ascii=False, sort_keys=False)`, as Python's `json.dumps` writes.
@@ -81,9 +62,7 @@ fn to_json(state: &minijinja::State, value: &Value, options: Kwargs) -> Result<S
     let indent: Option<usize> = options.get("indent")?;
     let style = json::Style {
         indent,
-        ascii: options
-            .get::<Option<bool>>("ensure_ascii")?
-            .unwrap_or(false),
+        ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
         sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
     };
     // Separators other than the default are rare and only ever the default ones written out.

@@ -45,10 +45,7 @@ impl Guard {
         backwards.dedup();
         Self {
             template: template.to_owned(),
-            heads: controls
-                .iter()
-                .filter_map(|token| token.chars().next())
-                .collect(),
+            heads: controls.iter().filter_map(|token| token.chars().next()).collect(),
             backwards,
             longest: controls.iter().map(String::len).max().unwrap_or(0),
             controls: controls.into_iter().collect(),
@@ -61,40 +58,21 @@ impl Guard {
         note_private_use(&self.template, &mut taken);
         for message in messages {
             note_private_use(&message.content, &mut taken);
-            message
-                .extra
-                .iter()
-                .for_each(|(name, value)| note_in_field(name, value, &mut taken));
+            message.extra.iter().for_each(|(name, value)| note_in_field(name, value, &mut taken));
         }
-        options
-            .extra
-            .iter()
-            .for_each(|(name, value)| note_in_field(name, value, &mut taken));
-        Marking {
-            guard: self,
-            taken,
-            next: 0xF_0000,
-            stand_ins: HashMap::new(),
-            originals: HashMap::new(),
-        }
+        options.extra.iter().for_each(|(name, value)| note_in_field(name, value, &mut taken));
+        Marking { guard: self, taken, next: 0xF_0000, stand_ins: HashMap::new(), originals: HashMap::new() }
     }
 
     /// Whether the user's text at `rest`, whose first character begins some control token, is a tag that the template
     /// names for itself.
     fn is_tag_of_template(&self, rest: &str) -> bool {
-        let end = rest
-            .bytes()
-            .take(MAX_TAG)
-            .position(|byte| matches!(byte, b'>' | b']'));
+        let end = rest.bytes().take(MAX_TAG).position(|byte| matches!(byte, b'>' | b']'));
         let Some(tag) = end.and_then(|end| rest.get(..=end)) else {
             return false;
         };
-        let starts_control = || {
-            (1..=rest.len().min(self.longest)).any(|len| {
-                rest.get(..len)
-                    .is_some_and(|start| self.controls.contains(start))
-            })
-        };
+        let starts_control =
+            || (1..=rest.len().min(self.longest)).any(|len| rest.get(..len).is_some_and(|start| self.controls.contains(start)));
         self.template.contains(tag) && !starts_control()
     }
 
@@ -111,14 +89,8 @@ impl Guard {
     fn continues_control(&self, text: &str) -> bool {
         let ends = text.char_indices().skip(1).map(|(at, _)| at).chain([text.len()]);
         let to_the_end = ends.take_while(|&end| end < self.longest).any(|end| self.is_tail(&text[..end]));
-        let is_word = || {
-            text.chars()
-                .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
-        };
-        to_the_end
-            || (text.len() < self.longest
-                && !is_word()
-                && self.controls.iter().any(|token| token.contains(text)))
+        let is_word = || text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+        to_the_end || (text.len() < self.longest && !is_word() && self.controls.iter().any(|token| token.contains(text)))
     }
 }
 
@@ -140,14 +112,9 @@ impl Marking<'_> {
         let continues = self.guard.continues_control(&text[start..]);
         let mut marked = String::with_capacity(text.len());
         for (at, character) in text.char_indices() {
-            let begins = self.guard.heads.contains(&character)
-                && !self.guard.is_tag_of_template(&text[at..]);
+            let begins = self.guard.heads.contains(&character) && !self.guard.is_tag_of_template(&text[at..]);
             let replaced = begins || (continues && at == start);
-            marked.push(if replaced {
-                self.stand_in(character)?
-            } else {
-                character
-            });
+            marked.push(if replaced { self.stand_in(character)? } else { character });
         }
         Ok(marked)
     }
@@ -159,9 +126,7 @@ impl Marking<'_> {
 
     fn nested(&mut self, value: &serde_json::Value, depth: usize) -> Result<Value, String> {
         if depth > MAX_DEPTH {
-            return Err(format!(
-                "a field of the conversation is nested over {MAX_DEPTH} deep"
-            ));
+            return Err(format!("a field of the conversation is nested over {MAX_DEPTH} deep"));
         }
         Ok(match value {
             serde_json::Value::Null => Value::from(()),
@@ -173,10 +138,7 @@ impl Marking<'_> {
             },
             serde_json::Value::String(text) => Value::from(self.text(text)?),
             serde_json::Value::Array(items) => {
-                let items = items
-                    .iter()
-                    .map(|item| self.nested(item, depth + 1))
-                    .collect::<Result<Vec<_>, _>>()?;
+                let items = items.iter().map(|item| self.nested(item, depth + 1)).collect::<Result<Vec<_>, _>>()?;
                 Value::from(items)
             }
             serde_json::Value::Object(fields) => {
@@ -184,7 +146,7 @@ impl Marking<'_> {
                 for (name, value) in fields {
                     marked.push((self.text(name)?, self.nested(value, depth + 1)?));
                 }
-                Value::from_iter(marked)
+                Value::from_pairs(marked)
             }
         })
     }
@@ -193,15 +155,10 @@ impl Marking<'_> {
         if let Some(&known) = self.stand_ins.get(&character) {
             return Ok(known);
         }
-        let free = (self.next..=u32::from(char::MAX)).find_map(|code| {
-            char::from_u32(code)
-                .filter(|&candidate| is_private_use(candidate) && !self.taken.contains(&candidate))
-        });
+        let free = (self.next..=u32::from(char::MAX))
+            .find_map(|code| char::from_u32(code).filter(|&candidate| is_private_use(candidate) && !self.taken.contains(&candidate)));
         let Some(stand_in) = free else {
-            return Err(
-                "the messages contain every private-use character of Unicode; remove some"
-                    .to_owned(),
-            );
+            return Err("the messages contain every private-use character of Unicode; remove some".to_owned());
         };
         self.next = u32::from(stand_in) + 1;
         self.stand_ins.insert(character, stand_in);
@@ -239,12 +196,8 @@ fn note_in_field(name: &str, value: &serde_json::Value, taken: &mut HashSet<char
     note_private_use(name, taken);
     match value {
         serde_json::Value::String(text) => note_private_use(text, taken),
-        serde_json::Value::Array(items) => {
-            items.iter().for_each(|item| note_in_field("", item, taken))
-        }
-        serde_json::Value::Object(fields) => fields
-            .iter()
-            .for_each(|(name, value)| note_in_field(name, value, taken)),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| note_in_field("", item, taken)),
+        serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| note_in_field(name, value, taken)),
         _ => {}
     }
 }

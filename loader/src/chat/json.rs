@@ -17,12 +17,7 @@ pub(super) struct Style {
 
 /// `value` as JSON. Paid for from the template's budget as it is written.
 pub(super) fn write(state: &State, value: &Value, style: &Style) -> Result<String, Error> {
-    let mut writer = Writer {
-        state,
-        style,
-        text: String::new(),
-        depth: 0,
-    };
+    let mut writer = Writer { state, style, text: String::new(), depth: 0 };
     writer.value(value)?;
     Ok(writer.text)
 }
@@ -32,13 +27,7 @@ pub(super) fn text_size(value: &serde_json::Value) -> usize {
     match value {
         serde_json::Value::String(text) => text.len(),
         serde_json::Value::Array(items) => items.iter().map(text_size).sum::<usize>() + 2,
-        serde_json::Value::Object(fields) => {
-            fields
-                .iter()
-                .map(|(name, value)| name.len() + text_size(value))
-                .sum::<usize>()
-                + 2
-        }
+        serde_json::Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + text_size(value)).sum::<usize>() + 2,
         _ => 8,
     }
 }
@@ -55,22 +44,16 @@ impl Writer<'_> {
         let before = self.text.len();
         match value.kind() {
             ValueKind::Undefined | ValueKind::None => self.text.push_str("null"),
-            ValueKind::Bool => self
-                .text
-                .push_str(if value.is_true() { "true" } else { "false" }),
+            ValueKind::Bool => self.text.push_str(if value.is_true() { "true" } else { "false" }),
             ValueKind::Number => self.text.push_str(&value.to_string()),
             ValueKind::String => self.string(value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => self.list(value)?,
             ValueKind::Map => self.map(value)?,
             _ => {
-                return Err(Error::new(
-                    ErrorKind::BadSerialization,
-                    format!("tojson: {value} has no JSON form"),
-                ));
+                return Err(Error::new(ErrorKind::BadSerialization, format!("tojson: {value} has no JSON form")));
             }
         }
-        self.state
-            .consume_fuel(1 + (self.text.len() - before) as u64 / 64)
+        self.state.consume_fuel(1 + (self.text.len() - before) as u64 / 64)
     }
 
     fn list(&mut self, list: &Value) -> Result<(), Error> {
@@ -108,10 +91,7 @@ impl Writer<'_> {
         self.text.push(bracket);
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(Error::new(
-                ErrorKind::BadSerialization,
-                format!("tojson: nested over {MAX_DEPTH} deep"),
-            ));
+            return Err(Error::new(ErrorKind::BadSerialization, format!("tojson: nested over {MAX_DEPTH} deep")));
         }
         Ok(())
     }
@@ -119,11 +99,7 @@ impl Writer<'_> {
     /// Writes what stands between items.
     fn next(&mut self, first: &mut bool) {
         if !std::mem::take(first) {
-            self.text.push_str(if self.style.indent.is_some() {
-                ","
-            } else {
-                ", "
-            });
+            self.text.push_str(if self.style.indent.is_some() { "," } else { ", " });
         }
         self.line_break();
     }

@@ -2,29 +2,9 @@
 
 use std::fmt::Write as _;
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const WEEKDAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
+const MONTHS: [&str; 12] =
+    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// A local date and time, as a calendar and a clock on the wall show it. The program that runs the engine reads the
 /// clock; this crate does not.
@@ -42,26 +22,15 @@ impl CivilTime {
     /// A time in the Gregorian calendar: years 1 to 9999, months and days from 1, seconds to 59. `None` where there is
     /// no such date or time.
     pub fn new(year: u16, month: u8, day: u8, hour: u8, minute: u8, second: u8) -> Option<Self> {
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
         let days = match month {
             2 => 28 + u8::from(leap),
             4 | 6 | 9 | 11 => 30,
             1..=12 => 31,
             _ => return None,
         };
-        let valid = (1..=9999).contains(&year)
-            && (1..=days).contains(&day)
-            && hour < 24
-            && minute < 60
-            && second < 60;
-        valid.then_some(Self {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-        })
+        let valid = (1..=9999).contains(&year) && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60;
+        valid.then_some(Self { year, month, day, hour, minute, second })
     }
 
     /// From seconds since 1970-01-01 00:00 of the local clock (UTC seconds plus the zone's offset).
@@ -71,36 +40,20 @@ impl CivilTime {
         // Howard Hinnant's days-to-civil: years begin in March, eras last 400 years.
         days = days.checked_add(719_468)?;
         let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let march_month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-        let month = if march_month < 10 {
-            march_month + 3
-        } else {
-            march_month - 9
-        };
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
-        Self::new(
-            u16::try_from(year).ok()?,
-            month as u8,
-            day as u8,
-            (clock / 3_600) as u8,
-            (clock / 60 % 60) as u8,
-            (clock % 60) as u8,
-        )
+        Self::new(u16::try_from(year).ok()?, month as u8, day as u8, (clock / 3_600) as u8, (clock / 60 % 60) as u8, (clock % 60) as u8)
     }
 
     /// Days since Sunday, by Sakamoto's method.
     fn weekday(self) -> usize {
         const OFFSETS: [usize; 12] = [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4];
         let year = usize::from(self.year) - usize::from(self.month < 3);
-        (year + year / 4 - year / 100
-            + year / 400
-            + OFFSETS[usize::from(self.month) - 1]
-            + usize::from(self.day))
-            % 7
+        (year + year / 4 - year / 100 + year / 400 + OFFSETS[usize::from(self.month) - 1] + usize::from(self.day)) % 7
     }
 
     /// The time by a format of C's `strftime`. `%-d` and the like leave the padding out.
@@ -125,12 +78,7 @@ impl CivilTime {
         Ok(text)
     }
 
-    fn directive(
-        self,
-        text: &mut String,
-        directive: Option<char>,
-        padded: bool,
-    ) -> Result<(), String> {
+    fn directive(self, text: &mut String, directive: Option<char>, padded: bool) -> Result<(), String> {
         let month = MONTHS[usize::from(self.month) - 1];
         let weekday = WEEKDAYS[self.weekday()];
         let hour12 = (self.hour + 11) % 12 + 1;
@@ -174,30 +122,19 @@ mod tests {
     fn formats_as_strftime_does() {
         let time = CivilTime::new(2024, 2, 9, 0, 5, 7).unwrap();
         assert_eq!(
-            time.format("%d %b %Y|%A %a|%B %e|%-d/%-m/%y|%I:%M %p|%F %T|100%%")
-                .unwrap(),
+            time.format("%d %b %Y|%A %a|%B %e|%-d/%-m/%y|%I:%M %p|%F %T|100%%").unwrap(),
             "09 Feb 2024|Friday Fri|February  9|9/2/24|12:05 AM|2024-02-09 00:05:07|100%"
         );
-        assert_eq!(
-            time.format("%Q").unwrap_err(),
-            "strftime_now: the directive %Q is not known"
-        );
+        assert_eq!(time.format("%Q").unwrap_err(), "strftime_now: the directive %Q is not known");
         assert!(time.format("%").is_err() && time.format("%-").is_err());
     }
 
     #[test]
     fn unix_seconds_become_dates() {
-        let date =
-            |seconds| CivilTime::from_unix(seconds).map(|time| time.format("%F %T %a").unwrap());
+        let date = |seconds| CivilTime::from_unix(seconds).map(|time| time.format("%F %T %a").unwrap());
         assert_eq!(date(0).as_deref(), Some("1970-01-01 00:00:00 Thu"));
-        assert_eq!(
-            date(951_782_400).as_deref(),
-            Some("2000-02-29 00:00:00 Tue")
-        );
-        assert_eq!(
-            date(1_732_283_999).as_deref(),
-            Some("2024-11-22 13:59:59 Fri")
-        );
+        assert_eq!(date(951_782_400).as_deref(), Some("2000-02-29 00:00:00 Tue"));
+        assert_eq!(date(1_732_283_999).as_deref(), Some("2024-11-22 13:59:59 Fri"));
         assert_eq!(date(-1).as_deref(), Some("1969-12-31 23:59:59 Wed"));
         assert_eq!([i64::MIN, i64::MAX].map(CivilTime::from_unix), [None, None]);
         assert_eq!(CivilTime::new(2023, 2, 29, 0, 0, 0), None);

@@ -51,14 +51,7 @@ pub(super) struct Reader<'s> {
 
 impl<'s> Reader<'s> {
     pub(super) fn new(source: &'s dyn Source) -> Self {
-        Self {
-            source,
-            window: Cow::Borrowed(&[]),
-            window_start: 0,
-            position: 0,
-            next_window: FIRST_WINDOW,
-            place: Place::Field("magic"),
-        }
+        Self { source, window: Cow::Borrowed(&[]), window_start: 0, position: 0, next_window: FIRST_WINDOW, place: Place::Field("magic") }
     }
 
     /// The file's name.
@@ -77,11 +70,7 @@ impl<'s> Reader<'s> {
     }
 
     /// The error for the current place.
-    pub(super) fn malformed(
-        &self,
-        expected: impl fmt::Display,
-        got: impl fmt::Display,
-    ) -> LoadError {
+    pub(super) fn malformed(&self, expected: impl fmt::Display, got: impl fmt::Display) -> LoadError {
         LoadError::Malformed {
             file: self.file().to_owned(),
             place: format!("{}, before byte {}", self.place, self.offset()),
@@ -96,10 +85,7 @@ impl<'s> Reader<'s> {
         let wanted = match usize::try_from(len) {
             Ok(wanted) if len <= remaining => wanted,
             _ => {
-                return Err(self.malformed(
-                    format!("{len} more bytes"),
-                    format!("the end of the file after {remaining}"),
-                ));
+                return Err(self.malformed(format!("{len} more bytes"), format!("the end of the file after {remaining}")));
             }
         };
         if self.window.len() - self.position < wanted {
@@ -117,14 +103,8 @@ impl<'s> Reader<'s> {
         // The old window goes before the new one comes: only one is ever held.
         self.window = Cow::Borrowed(&[]);
         (self.window_start, self.position) = (start, 0);
-        let failed = |reason: String| LoadError::Read {
-            file: self.source.name().to_owned(),
-            offset: start,
-            len,
-            reason,
-        };
-        let wanted = usize::try_from(len)
-            .map_err(|_| failed("more than this machine can address".to_owned()))?;
+        let failed = |reason: String| LoadError::Read { file: self.source.name().to_owned(), offset: start, len, reason };
+        let wanted = usize::try_from(len).map_err(|_| failed("more than this machine can address".to_owned()))?;
         let window = self.source.read(start, wanted).await?;
         if window.len() != wanted {
             return Err(failed(format!("the source gave {} bytes", window.len())));
@@ -153,17 +133,10 @@ impl<'s> Reader<'s> {
     }
 
     /// The bytes of a string: its length, at most `longest`, then UTF-8, handed to `use_text`.
-    pub(super) async fn with_str<T>(
-        &mut self,
-        longest: u64,
-        use_text: impl FnOnce(&str) -> T,
-    ) -> Result<T, LoadError> {
+    pub(super) async fn with_str<T>(&mut self, longest: u64, use_text: impl FnOnce(&str) -> T) -> Result<T, LoadError> {
         let len = self.u64().await?;
         if len > longest {
-            return Err(self.malformed(
-                format!("a string of at most {longest} bytes"),
-                format!("a length of {len}"),
-            ));
+            return Err(self.malformed(format!("a string of at most {longest} bytes"), format!("a length of {len}")));
         }
         let bytes = self.take(len).await?;
         match std::str::from_utf8(bytes) {

@@ -72,20 +72,13 @@ fn check_count(reader: &Reader<'_>, count: u64, smallest: u64) -> Result<(), Loa
     match count.checked_mul(smallest) {
         Some(bytes) if bytes <= reader.remaining() => Ok(()),
         _ => Err(reader.malformed(
-            format!(
-                "an array that fits the {} bytes left in the file",
-                reader.remaining()
-            ),
+            format!("an array that fits the {} bytes left in the file", reader.remaining()),
             format!("{count} elements of {smallest} or more bytes each"),
         )),
     }
 }
 
-async fn read_numbers<T, const N: usize>(
-    reader: &mut Reader<'_>,
-    count: u64,
-    decode: fn([u8; N]) -> T,
-) -> Result<Vec<T>, LoadError> {
+async fn read_numbers<T, const N: usize>(reader: &mut Reader<'_>, count: u64, decode: fn([u8; N]) -> T) -> Result<Vec<T>, LoadError> {
     check_count(reader, count, N as u64)?;
     let mut numbers = Vec::new();
     let mut left = count;
@@ -117,10 +110,7 @@ fn read_arrays<'a>(
 ) -> Pin<Box<dyn Future<Output = Result<Vec<Array>, LoadError>> + 'a>> {
     Box::pin(async move {
         if depth == MAX_DEPTH {
-            return Err(reader.malformed(
-                format!("arrays nested at most {MAX_DEPTH} deep"),
-                "deeper nesting",
-            ));
+            return Err(reader.malformed(format!("arrays nested at most {MAX_DEPTH} deep"), "deeper nesting"));
         }
         check_count(reader, count, 4 + 8)?;
         let mut arrays = Vec::new();

@@ -28,12 +28,7 @@ impl MappedFile {
         let name = path.display().to_string();
         let failed = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound => LoadError::NotFound { file: name.clone() },
-            _ => LoadError::Read {
-                file: name.clone(),
-                offset: 0,
-                len: 0,
-                reason: error.to_string(),
-            },
+            _ => LoadError::Read { file: name.clone(), offset: 0, len: 0, reason: error.to_string() },
         };
         // Asked of the path before opening: opening a pipe would wait for a writer.
         let properties = std::fs::metadata(path).map_err(failed)?;
@@ -47,10 +42,7 @@ impl MappedFile {
         // SAFETY: the map is read-only and private to this process's view. Another process that truncates the file
         // while it is mapped could fault a later read; model files are written once, under a temporary name, and
         // renamed into place, and every engine that maps weights accepts the same condition.
-        #[allow(
-            unsafe_code,
-            reason = "mapping a file is unsafe by nature: see the SAFETY line"
-        )]
+        #[allow(unsafe_code, reason = "mapping a file is unsafe by nature: see the SAFETY line")]
         let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
         Ok(Self { name, map })
     }
@@ -65,11 +57,7 @@ impl Source for MappedFile {
         self.map.len() as u64
     }
 
-    fn read<'a>(
-        &'a self,
-        offset: u64,
-        len: usize,
-    ) -> LocalBoxFuture<'a, Result<Cow<'a, [u8]>, LoadError>> {
+    fn read<'a>(&'a self, offset: u64, len: usize) -> LocalBoxFuture<'a, Result<Cow<'a, [u8]>, LoadError>> {
         let read = slice(&self.name, &self.map, offset, len).map(Cow::Borrowed);
         Box::pin(std::future::ready(read))
     }

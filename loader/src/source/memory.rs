@@ -16,10 +16,7 @@ pub struct MemorySource {
 impl MemorySource {
     /// A source of `bytes` that error messages call `name`.
     pub fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            name: name.into(),
-            bytes: bytes.into(),
-        }
+        Self { name: name.into(), bytes: bytes.into() }
     }
 }
 
@@ -32,11 +29,7 @@ impl Source for MemorySource {
         self.bytes.len() as u64
     }
 
-    fn read<'a>(
-        &'a self,
-        offset: u64,
-        len: usize,
-    ) -> LocalBoxFuture<'a, Result<Cow<'a, [u8]>, LoadError>> {
+    fn read<'a>(&'a self, offset: u64, len: usize) -> LocalBoxFuture<'a, Result<Cow<'a, [u8]>, LoadError>> {
         let read = slice(&self.name, &self.bytes, offset, len).map(Cow::Borrowed);
         Box::pin(std::future::ready(read))
     }

@@ -14,17 +14,13 @@ pub struct Decoder {
 
 impl Decoder {
     pub(super) fn new(vocabulary: Arc<Vocabulary>) -> Self {
-        Self {
-            vocabulary,
-            pending: Vec::new(),
-        }
+        Self { vocabulary, pending: Vec::new() }
     }
 
     /// The text that `id` completes; bytes that can be no part of UTF-8 become U+FFFD.
     pub fn push(&mut self, id: u32) -> String {
         if !self.vocabulary.is_control(id) {
-            self.pending
-                .extend(self.vocabulary.bytes(id).unwrap_or_default());
+            self.pending.extend(self.vocabulary.bytes(id).unwrap_or_default());
         }
         let mut text = String::new();
         let mut rest = self.pending.as_slice();

@@ -24,32 +24,17 @@ pub(super) struct Found {
 
 impl SpecialTokens {
     pub(super) fn new(vocabulary: &Vocabulary) -> Result<Self, BuildError> {
-        let (mut ids, texts): (Vec<u32>, Vec<&str>) =
-            vocabulary.of_kind(TokenKind::Control).unzip();
-        let (user_ids, user_texts): (Vec<u32>, Vec<&str>) =
-            vocabulary.of_kind(TokenKind::UserDefined).unzip();
+        let (mut ids, texts): (Vec<u32>, Vec<&str>) = vocabulary.of_kind(TokenKind::Control).unzip();
+        let (user_ids, user_texts): (Vec<u32>, Vec<&str>) = vocabulary.of_kind(TokenKind::UserDefined).unzip();
         let controls = ids.len();
         ids.extend(user_ids);
-        let build = |texts: &mut dyn Iterator<Item = &&str>| {
-            AhoCorasick::builder()
-                .match_kind(MatchKind::LeftmostLongest)
-                .build(texts)
-        };
-        Ok(Self {
-            all: build(&mut texts.iter().chain(&user_texts))?,
-            ids,
-            controls,
-            user_defined: build(&mut user_texts.iter())?,
-        })
+        let build = |texts: &mut dyn Iterator<Item = &&str>| AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(texts);
+        Ok(Self { all: build(&mut texts.iter().chain(&user_texts))?, ids, controls, user_defined: build(&mut user_texts.iter())? })
     }
 
     /// The special tokens of `text` from left to right. A control token counts only where `control_at` says so of its
     /// byte range; elsewhere its characters are text like any other.
-    pub(super) fn find(
-        &self,
-        text: &str,
-        control_at: impl Fn(usize, usize) -> bool,
-    ) -> impl Iterator<Item = Found> {
+    pub(super) fn find(&self, text: &str, control_at: impl Fn(usize, usize) -> bool) -> impl Iterator<Item = Found> {
         let mut position = 0;
         std::iter::from_fn(move || {
             // Where to search from; `position` is where text not yet given out begins.
@@ -64,25 +49,13 @@ impl SpecialTokens {
                     {
                         position = inner.end();
                         let id = self.ids[self.controls + inner.pattern().as_usize()];
-                        return Some(Found {
-                            id,
-                            start: inner.start(),
-                            end: inner.end(),
-                        });
+                        return Some(Found { id, start: inner.start(), end: inner.end() });
                     }
-                    from = found.start()
-                        + text[found.start()..]
-                            .chars()
-                            .next()
-                            .map_or(1, char::len_utf8);
+                    from = found.start() + text[found.start()..].chars().next().map_or(1, char::len_utf8);
                     continue;
                 }
                 position = found.end();
-                return Some(Found {
-                    id: self.ids[index],
-                    start: found.start(),
-                    end: found.end(),
-                });
+                return Some(Found { id: self.ids[index], start: found.start(), end: found.end() });
             }
         })
     }

@@ -34,14 +34,10 @@ impl Rules {
     /// The splits to make, each within the pieces of the one before.
     fn stages(self) -> Vec<(&'static str, LastSpace)> {
         const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
-        const QWEN2: &str = concat!(
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
-            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
-        );
-        const LLAMA3: &str = concat!(
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
-            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
-        );
+        const QWEN2: &str =
+            concat!(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}", r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+");
+        const LLAMA3: &str =
+            concat!(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}", r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+");
         match self {
             Self::Gpt2 => vec![(GPT2, LastSpace::Freed)],
             Self::Digits => vec![(r"\p{N}", LastSpace::Kept), (GPT2, LastSpace::Freed)],
@@ -111,13 +107,7 @@ pub(super) struct Splitter {
 impl Splitter {
     pub(super) fn new(rules: Rules) -> Result<Self, regex::Error> {
         let compile = |(pattern, last_space)| Ok((Regex::new(pattern)?, last_space));
-        Ok(Self {
-            stages: rules
-                .stages()
-                .into_iter()
-                .map(compile)
-                .collect::<Result<_, _>>()?,
-        })
+        Ok(Self { stages: rules.stages().into_iter().map(compile).collect::<Result<_, _>>()? })
     }
 
     /// The words of `text`, which together are all of it.
@@ -135,12 +125,7 @@ impl Splitter {
 }
 
 /// Appends the matches of `pattern` in `piece`, and what lies between them.
-fn split_piece<'t>(
-    pattern: &Regex,
-    last_space: LastSpace,
-    piece: &'t str,
-    words: &mut Vec<&'t str>,
-) {
+fn split_piece<'t>(pattern: &Regex, last_space: LastSpace, piece: &'t str, words: &mut Vec<&'t str>) {
     let mut position = 0;
     while let Some(found) = pattern.find_at(piece, position) {
         let end = found.start() + last_space.end(found.as_str(), found.end() < piece.len());
@@ -166,15 +151,9 @@ mod tests {
     #[test]
     fn white_space_before_a_word_gives_its_last_character_to_it() {
         assert_eq!(words(Rules::Gpt2, "a   b"), ["a", "  ", " b"]);
-        assert_eq!(
-            words(Rules::Gpt2, "a \n\nb  "),
-            ["a", " \n", "\n", "b", "  "]
-        );
+        assert_eq!(words(Rules::Gpt2, "a \n\nb  "), ["a", " \n", "\n", "b", "  "]);
         assert_eq!(words(Rules::Qwen2, "a \n\nb  "), ["a", " \n\n", "b", "  "]);
-        assert_eq!(
-            words(Rules::Llama3, "x\u{3000}\u{3000}y"),
-            ["x", "\u{3000}", "\u{3000}y"]
-        );
+        assert_eq!(words(Rules::Llama3, "x\u{3000}\u{3000}y"), ["x", "\u{3000}", "\u{3000}y"]);
     }
 
     #[test]
@@ -188,25 +167,13 @@ mod tests {
 
     #[test]
     fn contractions_follow_the_rule_s_case() {
-        assert_eq!(
-            words(Rules::Gpt2, "we'll WE'LL"),
-            ["we", "'ll", " WE", "'", "LL"]
-        );
-        assert_eq!(
-            words(Rules::Qwen2, "we'll WE'LL"),
-            ["we", "'ll", " WE", "'LL"]
-        );
+        assert_eq!(words(Rules::Gpt2, "we'll WE'LL"), ["we", "'ll", " WE", "'", "LL"]);
+        assert_eq!(words(Rules::Qwen2, "we'll WE'LL"), ["we", "'ll", " WE", "'LL"]);
     }
 
     #[test]
     fn long_runs_take_linear_time() {
-        for rules in [
-            Rules::Gpt2,
-            Rules::Digits,
-            Rules::Default,
-            Rules::Qwen2,
-            Rules::Llama3,
-        ] {
+        for rules in [Rules::Gpt2, Rules::Digits, Rules::Default, Rules::Qwen2, Rules::Llama3] {
             for unit in [" ", "\n", " \n", "a", "'", "1", "!\n "] {
                 let text = unit.repeat(1 << 18);
                 assert_eq!(words(rules, &text).concat(), text);

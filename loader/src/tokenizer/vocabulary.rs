@@ -39,11 +39,7 @@ pub(crate) fn token_kinds(metadata: &Metadata, count: usize) -> Result<Vec<Token
         4 => Ok(TokenKind::UserDefined),
         // Some converters wrote 0 for padding.
         0 | 5 => Ok(TokenKind::Unused),
-        _ => Err(metadata.bad_value(
-            TOKEN_TYPES,
-            "token types from 0 to 6",
-            format!("{number} for token {id}"),
-        )),
+        _ => Err(metadata.bad_value(TOKEN_TYPES, "token types from 0 to 6", format!("{number} for token {id}"))),
     };
     types.iter().enumerate().map(kind).collect()
 }
@@ -81,11 +77,7 @@ impl Vocabulary {
 
     /// The tokens of `kind`: ids and texts. Empty texts, which could be found nowhere, are left out.
     pub(super) fn of_kind(&self, kind: TokenKind) -> impl Iterator<Item = (u32, &str)> {
-        (0..self.len())
-            .zip(self.tokens.iter())
-            .filter(move |(id, text)| {
-                self.kinds.get(*id as usize) == Some(&kind) && !text.is_empty()
-            })
+        (0..self.len()).zip(self.tokens.iter()).filter(move |(id, text)| self.kinds.get(*id as usize) == Some(&kind) && !text.is_empty())
     }
 
     pub(super) fn is_control(&self, id: u32) -> bool {
@@ -96,10 +88,7 @@ impl Vocabulary {
     /// plainly, the text itself.
     pub(super) fn bytes(&self, id: u32) -> Option<Vec<u8>> {
         let text = self.tokens.get(id as usize)?;
-        if matches!(
-            self.kinds.get(id as usize),
-            Some(TokenKind::Control | TokenKind::UserDefined)
-        ) {
+        if matches!(self.kinds.get(id as usize), Some(TokenKind::Control | TokenKind::UserDefined)) {
             return Some(text.as_bytes().to_vec());
         }
         let mut spelled = Vec::with_capacity(text.len());
