@@ -24,7 +24,7 @@ pub(super) fn validate(text: &Expanded) -> Result<Module, CompileError> {
         let message = [e.message()].into_iter().chain(labels).collect::<Vec<_>>().join(": ");
         text.error(e.location(source).map(|l| l.line_number as usize), message)
     })?;
-    let mut capabilities = Capabilities::empty();
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32; // what `unpack2x16float` needs: part of WebGPU
     capabilities.set(Capabilities::SUBGROUP, text.subgroups);
     capabilities.set(Capabilities::SHADER_FLOAT16, text.f16);
     let info = Validator::new(ValidationFlags::all(), capabilities)
@@ -32,6 +32,7 @@ pub(super) fn validate(text: &Expanded) -> Result<Module, CompileError> {
         .map_err(|e| text.error(e.location(source).map(|l| l.line_number as usize), chain(e.as_inner())))?;
 
     check_bindings(text, &module)?;
+    check_overrides(text, &module)?;
     let entry = Some((ShaderStage::Compute, "main"));
     if !matches!(&module.entry_points[..], [only] if only.name == "main" && only.stage == ShaderStage::Compute) {
         return Err(text.error(None, "a kernel has one entry point: `@compute @workgroup_size(..) fn main(..)`"));
@@ -89,6 +90,18 @@ fn check_bindings(text: &Expanded, module: &Module) -> Result<(), CompileError> 
         return Err(text.error(None, message));
     }
     Ok(())
+}
+
+/// naga 30 panics in `process_overrides` when the override that it makes for an array length such as `WG / 4` comes before
+/// another override, so lengths are overrides with a name.
+fn check_overrides(text: &Expanded, module: &Module) -> Result<(), CompileError> {
+    match module.overrides.iter().find(|(_, constant)| constant.name.is_none()) {
+        Some((handle, _)) => {
+            let line = line_of(text, module.overrides.get_span(handle));
+            Err(text.error(line, "an array length made of overrides needs a name: `override LENGTH: u32 = WG / 4u;`"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The kernel with its default overrides must run at WebGPU's floor limits.

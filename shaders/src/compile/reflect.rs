@@ -157,9 +157,7 @@ impl Reflector<'_> {
     fn constants(&self) -> Result<Vec<Constant>, CompileError> {
         let mut constants = Vec::new();
         for (handle, constant) in self.module.overrides.iter() {
-            let Some(name) = &constant.name else {
-                continue; // an array length such as `WG / 4`
-            };
+            let name = constant.name.clone().unwrap_or_default();
             let line = line_of(self.text, self.module.overrides.get_span(handle));
             let Some(init) = constant.init else {
                 return Err(self.text.error(line, format!("override `{name}` has no default")));
@@ -174,7 +172,7 @@ impl Reflector<'_> {
                 }
                 _ => continue,
             };
-            constants.push(Constant { name: name.clone(), ty, default, doc: self.doc(line) });
+            constants.push(Constant { name, ty, default, doc: self.doc(line) });
         }
         Ok(constants)
     }

@@ -160,6 +160,13 @@ fn defaults_must_fit_the_floor_limits() {
 }
 
 #[test]
+fn array_lengths_have_names() {
+    let array =
+        kernel("override N: u32 = 8u;\nvar<workgroup> t: array<f32, 2 * N>;\n@compute @workgroup_size(1) fn main() { t[0] = 1.0; }\n");
+    assert!(kernel_error(&array).contains("an array length made of overrides needs a name"));
+}
+
+#[test]
 fn layouts_have_explicit_padding() {
     let text = "// A kernel.\n// Of a struct.\nstruct Inner { v: vec3<f32>, last: u32 }\n\
         struct Params {\n    n: u32,\n    // Where.\n    at: vec3<f32>,\n    pair: vec2<u32>,\n    inner: Inner, // inside\n}\n\

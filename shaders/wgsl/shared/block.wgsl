@@ -11,6 +11,12 @@ struct Block {
     v7: vec4<f32>,
 }
 
+// A quarter of a block: vectors p and p + 4 of it.
+struct Pair {
+    low: vec4<f32>,
+    high: vec4<f32>,
+}
+
 // The dot product of two blocks. The two halves are summed apart, so that neither chain of additions is long.
 fn block_dot(a: Block, b: Block) -> f32 {
     let low = dot(a.v0, b.v0) + dot(a.v1, b.v1) + dot(a.v2, b.v2) + dot(a.v3, b.v3);
@@ -20,5 +26,20 @@ fn block_dot(a: Block, b: Block) -> f32 {
 
 // The sum of a block's values.
 fn block_sum(a: Block) -> f32 {
-    return dot(a.v0 + a.v1 + a.v2 + a.v3 + (a.v4 + a.v5 + a.v6 + a.v7), vec4<f32>(1.0));
+    let sums = (a.v0 + a.v1) + (a.v2 + a.v3) + ((a.v4 + a.v5) + (a.v6 + a.v7));
+    return dot(sums, vec4<f32>(1.0));
+}
+
+// a * factor + offset, value by value.
+fn block_affine(a: Block, factor: f32, offset: f32) -> Block {
+    return Block(
+        a.v0 * factor + offset,
+        a.v1 * factor + offset,
+        a.v2 * factor + offset,
+        a.v3 * factor + offset,
+        a.v4 * factor + offset,
+        a.v5 * factor + offset,
+        a.v6 * factor + offset,
+        a.v7 * factor + offset,
+    );
 }

@@ -1,0 +1,38 @@
+// Rows of activations read as blocks of 32 columns, zero past the last column.
+// The kernel's Params have `cols` and `x_stride` (a multiple of 4).
+#import block
+#import mask
+
+// Activations: [rows, x_stride].
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+
+// Columns col..col + 4 of a row; `col` is a multiple of 4. Never reads outside the row.
+fn x_vector(row: u32, col: u32) -> vec4<f32> {
+    let i = row * (params.x_stride / 4u) + min(col, params.cols - 1u) / 4u;
+    return keep_columns(x[i], col, params.cols);
+}
+
+// Block `block` of a row.
+fn x_block(row: u32, block: u32) -> Block {
+    let col = 32u * block;
+    if col + 32u <= params.cols {
+        let i = row * (params.x_stride / 4u) + 8u * block;
+        return Block(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
+    }
+    return Block(
+        x_vector(row, col),
+        x_vector(row, col + 4u),
+        x_vector(row, col + 8u),
+        x_vector(row, col + 12u),
+        x_vector(row, col + 16u),
+        x_vector(row, col + 20u),
+        x_vector(row, col + 24u),
+        x_vector(row, col + 28u),
+    );
+}
+
+// Quarter `p` of block `block` of a row.
+fn x_pair(row: u32, block: u32, p: u32) -> Pair {
+    let col = 32u * block + 4u * p;
+    return Pair(x_vector(row, col), x_vector(row, col + 16u));
+}
