@@ -176,6 +176,11 @@ impl Graph {
         kv.len() as u32 - 1
     }
 
+    /// Columns of a value.
+    pub fn cols(&self, value: ValueId) -> u32 {
+        self.parts.borrow().values.get(value.index()).map_or(0, |value| value.shape.cols)
+    }
+
     /// Adds an operator. `detail` tells it from its like: the name of its weight. After a first error the graph goes on with
     /// placeholder values.
     pub fn push(&self, op: impl Operator + 'static, detail: &str, inputs: &[ValueId]) -> ValueId {

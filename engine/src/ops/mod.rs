@@ -12,6 +12,14 @@
 //! | `attention` | `attention(qkv, &AttentionShape, layer)`: `[Step, heads * head_dim]` |
 //! | `sample` | `sample(logits)`: processes the logits in place, samples, advances the sequences |
 
+pub mod attention;
+mod attention_twin;
+pub mod kv;
+mod rope_kv;
+pub mod rope_table;
+pub mod sample;
+mod twin;
+
 use std::{cell::RefCell, fmt::Debug};
 
 use parhelion_shaders::Call;
@@ -51,7 +59,14 @@ pub trait Operator: Debug {
 pub type Twin = fn(&TwinArgs<'_>) -> Result<(), String>;
 
 /// The twin of each kernel, by the kernel's name.
-pub static TWINS: &[(&str, Twin)] = &[];
+pub static TWINS: &[(&str, Twin)] = &[
+    ("attention_decode", attention_twin::decode),
+    ("attention_merge", attention_twin::merge),
+    ("attention_prefill", attention_twin::prefill),
+    ("logits_process", sample::process_twin),
+    ("rope_kv", rope_kv::twin),
+    ("sample", sample::sample_twin),
+];
 
 /// What a twin is given.
 pub struct TwinArgs<'a> {

@@ -1,0 +1,211 @@
+//! Attention of the rows of a step over the KV cache of their sequences. Few rows go through `attention_decode`, which splits
+//! the cache among workgroups, and `attention_merge`; many rows through `attention_prefill`, which takes them in tiles.
+
+use std::f64::consts::LOG2_E;
+
+use parhelion_shaders::{attention_decode as decode, attention_merge as merge, attention_prefill as prefill};
+
+use super::{Operator, kv::PAGE};
+use crate::{
+    graph::{Graph, ValueId},
+    recorder::Recorder,
+    recording::BufferSlice,
+    shape::{Bounds, Head, Rows, Shape, StepShape},
+};
+
+/// What attention there is in a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionShape {
+    /// Query heads, a multiple of `kv_heads`.
+    pub q_heads: u32,
+    /// Key and value heads.
+    pub kv_heads: u32,
+    /// Elements of a head: even, at most [`MAX_HEAD_DIM`].
+    pub head_dim: u32,
+    /// Entries that a row sees, its own the last of them; none: all before it.
+    pub window: Option<u32>,
+    /// Multiplies the scores; none: 1 / sqrt(head_dim).
+    pub scale: Option<f32>,
+}
+
+/// The largest head that the kernels have room for in workgroup memory at WebGPU's floor limits.
+pub const MAX_HEAD_DIM: u32 = 256;
+/// Invocations of a workgroup of `attention_decode`, and KV entries of a split.
+const SPLIT: u32 = 128;
+/// Queries of a KV head that a workgroup of `attention_decode` can take.
+const MAX_QUERIES: u32 = 8;
+/// Steps with more rows of one sequence than this go through `attention_prefill`.
+const DECODE_ROWS: u32 = 8;
+/// Bytes of `attention_decode`'s partial results: a step that would need more goes through `attention_prefill`.
+const MAX_PARTS_BYTES: u64 = 64 << 20;
+
+impl AttentionShape {
+    /// Columns of a row of query, key and value heads.
+    pub fn qkv_cols(&self) -> u64 {
+        (u64::from(self.q_heads) + 2 * u64::from(self.kv_heads)) * u64::from(self.head_dim)
+    }
+
+    /// Checks the shape and that the only input holds rows of query, key and value heads.
+    pub(super) fn check(&self, inputs: &[Shape]) -> Result<(), String> {
+        let Self { q_heads, kv_heads, head_dim, window, .. } = *self;
+        if kv_heads == 0 || q_heads == 0 || q_heads % kv_heads != 0 {
+            return Err(format!("{q_heads} query heads are no multiple of {kv_heads} KV heads"));
+        }
+        if head_dim == 0 || head_dim % 2 != 0 || head_dim > MAX_HEAD_DIM {
+            return Err(format!("heads of {head_dim} elements: an even number up to {MAX_HEAD_DIM} is supported"));
+        }
+        if window == Some(0) {
+            return Err("a window of 0 entries".into());
+        }
+        match inputs {
+            [Shape { rows: Rows::Step, cols }] if u64::from(*cols) == self.qkv_cols() => Ok(()),
+            [other] => Err(format!("the input is {other} where [rows, {}] is needed", self.qkv_cols())),
+            _ => Err(format!("{} inputs where one is needed", inputs.len())),
+        }
+    }
+
+    /// Half of head_dim.
+    fn pairs(&self) -> u32 {
+        self.head_dim / 2
+    }
+
+    /// Query heads of one KV head.
+    fn group(&self) -> u32 {
+        self.q_heads / self.kv_heads
+    }
+
+    /// Splits that a row can need when no row attends to entries at or past `kv_len`.
+    fn splits(&self, kv_len: u32) -> u32 {
+        let whole = kv_len.max(1).div_ceil(SPLIT);
+        // A window that begins inside a split touches one more.
+        self.window.map_or(whole, |window| whole.min(window.div_ceil(SPLIT).saturating_add(1)))
+    }
+
+    /// Bytes of the partial results of `rows` rows.
+    fn parts_bytes(&self, rows: u32, kv_len: u32) -> u64 {
+        let parts = u64::from(rows) * u64::from(self.q_heads) * u64::from(self.splits(kv_len));
+        parts * u64::from(self.pairs() + 1) * 8
+    }
+
+    /// The factor of the scores, with log2(e) so that kernels can use powers of 2.
+    fn score_scale(&self) -> f32 {
+        let scale = self.scale.map_or_else(|| 1.0 / f64::from(self.head_dim).sqrt(), f64::from);
+        (scale * LOG2_E) as f32
+    }
+}
+
+#[derive(Debug)]
+struct Attention {
+    shape: AttentionShape,
+    layer: u32,
+}
+
+impl Graph {
+    /// Attention of each row of `qkv` over the cache of `layer`, which `rope_kv` has written: `[Step, q_heads * head_dim]`.
+    pub fn attention(&self, qkv: ValueId, shape: &AttentionShape, layer: u32) -> ValueId {
+        self.push(Attention { shape: *shape, layer }, "", &[qkv])
+    }
+}
+
+impl Operator for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Option<Shape>, String> {
+        self.shape.check(inputs)?;
+        Ok(Some(Shape { rows: Rows::Step, cols: self.shape.q_heads * self.shape.head_dim }))
+    }
+
+    fn scratch_bytes(&self, bounds: &Bounds) -> u64 {
+        let rows = bounds.sequences.min(bounds.outputs).max(DECODE_ROWS).min(bounds.rows);
+        self.shape.parts_bytes(rows, bounds.context).clamp(8, MAX_PARTS_BYTES)
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), String> {
+        let scratch = recorder.scratch()?;
+        let parts = self.shape.parts_bytes(recorder.shape.rows, recorder.shape.kv_len);
+        let fits = parts <= scratch.size && parts <= recorder.limits.max_binding;
+        if fits && splits_pay(&recorder.shape) { self.record_decode(recorder, scratch.head(parts)) } else { self.record_prefill(recorder) }
+    }
+}
+
+/// Whether rows share little of the cache: they are few, or each is of another sequence.
+fn splits_pay(step: &StepShape) -> bool {
+    step.rows <= DECODE_ROWS || step.head == Head::Sample && step.rows == step.outputs
+}
+
+impl Attention {
+    fn record_decode(&self, recorder: &mut Recorder<'_>, parts: BufferSlice) -> Result<(), String> {
+        let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
+        let (pairs, group) = (self.shape.pairs(), self.shape.group());
+        let (qkv, step, cache, output) = (recorder.input(0), recorder.step(), recorder.kv(self.layer), recorder.output()?);
+        let chunks = group.div_ceil(MAX_QUERIES);
+        let splits = self.shape.splits(recorder.shape.kv_len);
+        let window = window.unwrap_or(0);
+        recorder.dispatch(decode::call(
+            cache.format,
+            decode::Constants { wg: SPLIT, pairs, queries: group.div_ceil(chunks) },
+            decode::Params {
+                stride: qkv.stride,
+                q_heads,
+                kv_heads,
+                group,
+                splits,
+                pages_per_sequence: step.pages_per_sequence,
+                window,
+                scale: self.shape.score_scale(),
+            },
+            decode::Bindings { rows: step.rows, pages: step.pages, qkv: qkv.slice, k_cache: cache.keys, v_cache: cache.values, parts },
+            [kv_heads * chunks, splits, qkv.rows],
+        ));
+        recorder.dispatch(merge::call(
+            merge::Constants { pairs, split: SPLIT, ..merge::Constants::default() },
+            merge::Params { stride: output.stride, q_heads, splits, pages_per_sequence: step.pages_per_sequence, window },
+            merge::Bindings { rows: step.rows, parts, y: output.slice },
+            [q_heads, 1, qkv.rows],
+        ));
+        Ok(())
+    }
+
+    fn record_prefill(&self, recorder: &mut Recorder<'_>) -> Result<(), String> {
+        let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
+        let pairs = self.shape.pairs();
+        let (qkv, step, cache, output) = (recorder.input(0), recorder.step(), recorder.kv(self.layer), recorder.output()?);
+        let constants = prefill_constants(pairs);
+        recorder.dispatch(prefill::call(
+            cache.format,
+            constants,
+            prefill::Params {
+                rows: qkv.rows,
+                stride: qkv.stride,
+                y_stride: output.stride,
+                kv_heads,
+                group: self.shape.group(),
+                pages_per_sequence: step.pages_per_sequence,
+                window: window.unwrap_or(0),
+                scale: self.shape.score_scale(),
+            },
+            prefill::Bindings {
+                rows: step.rows,
+                pages: step.pages,
+                qkv: qkv.slice,
+                k_cache: cache.keys,
+                v_cache: cache.values,
+                y: output.slice,
+            },
+            [q_heads, qkv.rows.div_ceil(constants.tile), 1],
+        ));
+        Ok(())
+    }
+}
+
+/// Tile sizes by the size of a head: what fits in workgroup memory at the floor limits, and sums shared by all invocations.
+pub fn prefill_constants(pairs: u32) -> prefill::Constants {
+    let (tile, value_fours) = match pairs {
+        0..=32 => (16, 1),
+        33..=64 => (16, 2),
+        _ => (8, 2),
+    };
+    prefill::Constants { wg: 2 * PAGE, pairs, tile, value_fours }
+}
