@@ -36,13 +36,13 @@ fn format(fix: bool) -> Result<(), String> {
 fn clippy_native(fix: bool) -> Result<(), String> {
     need_component("clippy", "clippy")?;
     let fix: &[&str] = if fix { &["--fix", "--allow-dirty", "--allow-staged"] } else { &[] };
-    run(cargo(&["clippy", "--workspace", "--all-targets"]).args(fix).args(["--", "-D", "warnings"]))
+    run(cargo(&["clippy", "--workspace", "--all-targets", "--keep-going"]).args(fix).args(["--", "-D", "warnings"]))
 }
 
 fn clippy_wasm() -> Result<(), String> {
     need_component("clippy", "clippy")?;
     need_target(WASM)?;
-    let mut command = cargo(&["clippy", "--target", WASM]);
+    let mut command = cargo(&["clippy", "--keep-going", "--target", WASM]);
     for package in WASM_PACKAGES {
         command.args(["-p", package]);
     }
