@@ -159,12 +159,17 @@ impl Recorder<'_> {
 
     /// Adds a dispatch. Kernels with an override `SUBGROUP_MIN` are given the device's.
     pub fn dispatch(&mut self, mut call: Call<BufferSlice>) {
-        let has = |name| call.kernel.constants.iter().any(|c| c.name == name);
-        if has("SUBGROUP_MIN") {
-            call.constants.retain(|(name, _)| *name != "SUBGROUP_MIN");
-            call.constants.push(("SUBGROUP_MIN", f64::from(self.limits.subgroup_min)));
-        }
+        fit_to_device(&mut call, &self.limits);
         self.recording.steps.push(Step { label: self.label.to_owned(), call });
+    }
+}
+
+/// Gives a kernel with an override `SUBGROUP_MIN` the device's smallest subgroup size.
+pub(crate) fn fit_to_device<B>(call: &mut Call<B>, limits: &DeviceLimits) {
+    const NAME: &str = "SUBGROUP_MIN";
+    if call.kernel.constants.iter().any(|constant| constant.name == NAME) {
+        call.constants.retain(|(name, _)| *name != NAME);
+        call.constants.push((NAME, f64::from(limits.subgroup_min)));
     }
 }
 

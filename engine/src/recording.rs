@@ -103,6 +103,9 @@ fn validate_call(call: &Call<BufferSlice>, size_of: &impl Fn(BufferId) -> Option
     if call.grid.iter().any(|&n| n == 0 || n > parhelion_shaders::MAX_GROUPS) {
         return Err(format!("grid {:?} has a dimension outside 1..={}", call.grid, parhelion_shaders::MAX_GROUPS));
     }
+    if let Some((name, _)) = call.constants.iter().find(|(name, _)| kernel.constants.iter().all(|constant| constant.name != *name)) {
+        return Err(format!("the kernel has no override `{name}`"));
+    }
     let storage = || kernel.bindings.iter().filter(|b| b.access != Access::Uniform);
     if call.bindings.len() != storage().count() {
         return Err(format!("{} bindings where the kernel has {}", call.bindings.len(), storage().count()));

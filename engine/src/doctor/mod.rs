@@ -1,0 +1,8 @@
+//! Finds out whether a device computes what the scalar twins compute: every kernel variant that the device can run, on
+//! small fixed shapes. The conformance tests run the same cases over many more shapes.
+
+mod case;
+mod rng;
+
+pub use case::{Bound, Case, Operand, Outcome, Worst};
+pub use rng::Rng;
