@@ -7,7 +7,10 @@
 use std::cell::{Cell, RefCell};
 
 use crate::{
-    ops::Operator,
+    ops::{
+        Operator,
+        rope_table::{RopeConfig, RopeTable},
+    },
     shape::{Rows, Shape},
 };
 
@@ -90,6 +93,7 @@ struct Parts {
     weights: Vec<WeightDecl>,
     tables: Vec<Table>,
     kv: Vec<KvDecl>,
+    ties: Vec<(&'static str, &'static str)>,
     logits: Option<ValueId>,
     error: Option<GraphError>,
 }
@@ -139,8 +143,12 @@ impl Graph {
         self.layer.set(None);
     }
 
-    /// Declares a matrix whose rows are those of `tensors` in order. Declaring the same again gives the same weight, which
-    /// is how an output head is tied to the embedding.
+    /// From now on the weight `name` is the weight `other`: a checkpoint without an output head uses its embedding.
+    pub fn tie(&self, name: &'static str, other: &'static str) {
+        self.parts.borrow_mut().ties.push((name, other));
+    }
+
+    /// Declares a matrix whose rows are those of `tensors` in order. Declaring the same again gives the same weight.
     pub fn matrix(&self, tensors: &[(&'static str, u32)], cols: u32) -> WeightId {
         self.declare(WeightDecl { layer: self.layer.get(), tensors: tensors.to_vec(), cols, kind: WeightKind::Matrix })
     }
@@ -150,8 +158,11 @@ impl Graph {
         self.declare(WeightDecl { layer: self.layer.get(), tensors: vec![(name, 1)], cols: len, kind: WeightKind::Vector })
     }
 
-    fn declare(&self, decl: WeightDecl) -> WeightId {
-        let weights = &mut self.parts.borrow_mut().weights;
+    fn declare(&self, mut decl: WeightDecl) -> WeightId {
+        let Parts { weights, ties, .. } = &mut *self.parts.borrow_mut();
+        for (name, _) in &mut decl.tensors {
+            *name = ties.iter().find(|(tied, _)| tied == name).map_or(*name, |(_, other)| *other);
+        }
         let index = weights.iter().position(|known| *known == decl).unwrap_or_else(|| {
             weights.push(decl);
             weights.len() - 1
@@ -200,6 +211,15 @@ impl Graph {
     /// Names the value that holds the logits.
     pub fn set_logits(&self, value: ValueId) {
         self.parts.borrow_mut().logits = Some(value);
+    }
+
+    /// Makes the table of a rotary embedding for positions under `positions`; settings that give none are the graph's error.
+    pub fn rope_table(&self, config: &RopeConfig, positions: u32) -> RopeTable {
+        RopeTable::new(config, positions).unwrap_or_else(|error| {
+            let error = GraphError { label: "rope".into(), reason: error.to_string() };
+            self.parts.borrow_mut().error.get_or_insert(error);
+            RopeTable::none()
+        })
     }
 
     fn add(&self, op: impl Operator + 'static, detail: &str, inputs: &[ValueId], samples: bool) -> Option<ValueId> {

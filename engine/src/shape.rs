@@ -66,6 +66,17 @@ pub struct StepShape {
     pub kv_len: u32,
     /// What the step ends with.
     pub head: Head,
+    /// Where its rows come from.
+    pub source: RowSource,
+}
+
+/// Where the rows of a step come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowSource {
+    /// The host wrote them.
+    Host,
+    /// The step before sampled them: decoding without a wait.
+    Sampled,
 }
 
 /// What a step ends with and what feeds the next one.

@@ -1,0 +1,244 @@
+//! Model families: each is one file that says how it differs, declaratively.
+//!
+//! To add one: a file with a [`Family`] (configuration from metadata, names, `build`), its line in [`FAMILIES`], and a test.
+
+use parhelion_loader::{Checkpoint, DType, LoadError, Metadata};
+
+use crate::{
+    exec::DeviceLimits,
+    graph::{Graph, GraphError, Model},
+    ops::rope_table::RopeScaling,
+    weights::{self, SourceTensor, WeightError, WeightLayout},
+};
+
+mod config;
+
+pub use config::Config;
+
+/// Every family, in the order in which `parhelion` lists them.
+pub static FAMILIES: &[&Family] = &[];
+
+/// A model family.
+#[derive(Debug)]
+pub struct Family {
+    /// The architectures it covers, as files name them.
+    pub architectures: &'static [&'static str],
+    /// Reads the model's sizes.
+    pub config: fn(architecture: &str, metadata: &Metadata) -> Result<Config, LoadError>,
+    /// Which tensor each weight is.
+    pub names: &'static [Name],
+    /// Lists the operators.
+    pub build: fn(&Graph, &Config),
+}
+
+/// One row of a family's name table.
+#[derive(Debug, Clone, Copy)]
+pub struct Name {
+    /// The engine's name, as `build` uses it.
+    pub engine: &'static str,
+    /// GGUF's name; `{i}` stands for the layer.
+    pub gguf: &'static str,
+    /// How the published rows are reordered.
+    pub reorder: Reorder,
+    /// The weight to use instead when the file has no such tensor: a tied output head.
+    pub or: Option<&'static str>,
+}
+
+impl Name {
+    /// A tensor used as it is published.
+    pub const fn plain(engine: &'static str, gguf: &'static str) -> Self {
+        Self { engine, gguf, reorder: Reorder::None, or: None }
+    }
+
+    /// The same with its rows reordered.
+    pub const fn reordered(self, reorder: Reorder) -> Self {
+        Self { reorder, ..self }
+    }
+
+    /// The tensor's name in a GGUF file.
+    fn tensor(&self, layer: Option<u32>) -> String {
+        self.gguf.replace("{i}", &layer.unwrap_or_default().to_string())
+    }
+
+    /// The same, tied to another weight where the file lacks the tensor.
+    pub const fn or(self, engine: &'static str) -> Self {
+        Self { or: Some(engine), ..self }
+    }
+}
+
+/// How a file orders the rows of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reorder {
+    /// As the engine does.
+    None,
+    /// Rows of each head alternate between its two halves, so that RoPE pairs are neighbours; the engine pairs row `i` with
+    /// row `i + head_dim / 2`. GGUF files of architecture `llama` do this to Q and K.
+    InterleavedHeads,
+}
+
+/// [`Reorder`] with the model's sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transform {
+    /// Rows stay where they are.
+    None,
+    /// See [`Reorder::InterleavedHeads`].
+    InterleavedHeads {
+        /// Rows of a head, even.
+        head_dim: u32,
+    },
+}
+
+impl Transform {
+    /// Rows are reordered within groups of this many.
+    pub fn granule(self) -> u32 {
+        match self {
+            Self::None => 1,
+            Self::InterleavedHeads { head_dim } => head_dim,
+        }
+    }
+
+    /// The published row that becomes row `row`, both counted from the start of a granule.
+    pub fn source_row(self, row: u32) -> u32 {
+        match self {
+            Self::None => row,
+            Self::InterleavedHeads { head_dim } => {
+                let (head, within) = (row / head_dim * head_dim, row % head_dim);
+                let half = head_dim / 2;
+                head + (within % half) * 2 + within / half
+            }
+        }
+    }
+}
+
+/// Why a file cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The file's fault.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A weight's.
+    #[error(transparent)]
+    Weight(#[from] WeightError),
+    /// A model whose sizes contradict each other.
+    #[error("the model's configuration does not fit together: {0}")]
+    Graph(#[from] GraphError),
+    /// No family of this name.
+    #[error("{file}: models of architecture `{architecture}` are not supported yet; supported: {known}")]
+    Architecture {
+        /// The file.
+        file: String,
+        /// What the file says.
+        architecture: String,
+        /// The known ones.
+        known: String,
+    },
+    /// Tensors that the model does not use: the file is of another kind than it says.
+    #[error("{file}: {count} tensors are not part of architecture `{architecture}`: {names}")]
+    UnusedTensors {
+        /// The file.
+        file: String,
+        /// What the file says.
+        architecture: String,
+        /// How many.
+        count: usize,
+        /// The first few.
+        names: String,
+    },
+}
+
+/// A model ready to be planned: graph, configuration, and where each weight comes from.
+#[derive(Debug)]
+pub struct Built {
+    /// The graph.
+    pub model: Model,
+    /// Sizes.
+    pub config: Config,
+    /// The layout of each weight, in the graph's order.
+    pub weights: Vec<WeightLayout>,
+}
+
+/// Builds the graph of a checkpoint and finds its weights.
+///
+/// # Errors
+/// [`ModelError`]: an unknown architecture, a missing or unused tensor, a wrong shape or format.
+pub async fn build(checkpoint: &Checkpoint, limits: &DeviceLimits) -> Result<Built, ModelError> {
+    let architecture = checkpoint.architecture()?;
+    let file = checkpoint.source().name().to_owned();
+    let family = family_of(architecture, &file)?;
+    let mut config = (family.config)(architecture, checkpoint.metadata())?;
+    if let Some(factors) = rope_factors(checkpoint, &config).await? {
+        config.rope.scaling = RopeScaling::Factors { factors, attention_factor: 1.0 };
+    }
+    let graph = Graph::new();
+    for name in family.names {
+        if let Some(other) = name.or.filter(|_| checkpoint.find_tensor(&name.tensor(None)).is_none()) {
+            graph.tie(name.engine, other);
+        }
+    }
+    (family.build)(&graph, &config);
+    let model = graph.finish()?;
+    let mut used: Vec<String> = Vec::new();
+    let mut weights = Vec::with_capacity(model.weights.len());
+    for decl in &model.weights {
+        let mut sources = Vec::with_capacity(decl.tensors.len());
+        for &(engine, _) in &decl.tensors {
+            let (tensor, reorder) = resolve(family, engine, decl.layer);
+            used.push(tensor.clone());
+            let info = checkpoint.tensor(&tensor)?.clone();
+            let transform = match reorder {
+                Reorder::None => Transform::None,
+                Reorder::InterleavedHeads => Transform::InterleavedHeads { head_dim: config.head_dim },
+            };
+            sources.push(SourceTensor { info, transform });
+        }
+        weights.push(WeightLayout::new(&file, decl, sources, limits)?);
+    }
+    refuse_unused(checkpoint, architecture, &used)?;
+    Ok(Built { model, config, weights })
+}
+
+fn family_of(architecture: &str, file: &str) -> Result<&'static Family, ModelError> {
+    if let Some(family) = FAMILIES.iter().find(|family| family.architectures.contains(&architecture)) {
+        return Ok(family);
+    }
+    let known: Vec<&str> = FAMILIES.iter().flat_map(|family| family.architectures).copied().collect();
+    Err(ModelError::Architecture { file: file.into(), architecture: architecture.into(), known: known.join(", ") })
+}
+
+/// The tensor of an engine name.
+fn resolve(family: &Family, engine: &str, layer: Option<u32>) -> (String, Reorder) {
+    let Some(name) = family.names.iter().find(|name| name.engine == engine) else {
+        return (engine.to_owned(), Reorder::None); // not in the table: the lookup that follows names it as missing
+    };
+    (name.tensor(layer), name.reorder)
+}
+
+/// Frequency factors of RoPE, which some converters store as a tensor: pairs rotate slower by these.
+async fn rope_factors(checkpoint: &Checkpoint, config: &Config) -> Result<Option<Vec<f32>>, ModelError> {
+    let Some(info) = checkpoint.find_tensor(ROPE_FACTORS) else { return Ok(None) };
+    let file = checkpoint.source().name().to_owned();
+    let expected = vec![u64::from(config.rope.dims / 2)];
+    if info.shape != expected {
+        return Err(WeightError::Shape { file, tensor: info.name.clone(), expected, got: info.shape.clone() }.into());
+    }
+    if info.dtype != DType::F32 {
+        return Err(WeightError::Format { file, tensor: info.name.clone(), dtype: info.dtype.name() }.into());
+    }
+    let bytes = checkpoint.source().read(info.offset, info.len as usize).await?;
+    Ok(Some(weights::to_f32(info.dtype, &bytes).collect()))
+}
+
+const ROPE_FACTORS: &str = "rope_freqs.weight";
+
+fn refuse_unused(checkpoint: &Checkpoint, architecture: &str, used: &[String]) -> Result<(), ModelError> {
+    let known = |name: &str| used.iter().any(|used| used == name) || name == ROPE_FACTORS;
+    let unused: Vec<&str> = checkpoint.tensors().map(|info| info.name.as_str()).filter(|name| !known(name)).collect();
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let names = unused.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    let names = if unused.len() > 5 { format!("{names}, ...") } else { names };
+    let file = checkpoint.source().name().to_owned();
+    Err(ModelError::UnusedTensors { file, architecture: architecture.into(), count: unused.len(), names })
+}

@@ -1,0 +1,319 @@
+//! A plan: which buffers a model needs on a device, when each is alive, and the recording of any step within its bounds.
+//! All sizes are known here, before anything is allocated.
+
+use parhelion_shaders::{axes, shared};
+
+use crate::{
+    exec::{DeviceInfo, ExecError},
+    graph::{Model, TableId, ValueId, WeightId},
+    ops::kv::{self, PAGE},
+    recorder::{Bound, KvBuffers, Recorder, StepBuffers, Tensor, WeightPart},
+    recording::{BufferDesc, BufferId, BufferSlice, BufferUse, Recording},
+    shape::{Bounds, Head, RowSource, Rows, Shape, StepShape},
+    slots::Slots,
+    weights::WeightLayout,
+};
+
+/// What a plan is made for, beside the model.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanOptions {
+    /// The most that a step asks for.
+    pub bounds: Bounds,
+    /// How the KV cache is stored.
+    pub kv: axes::Kv,
+    /// Pinned f32 kernels and reduction orders only.
+    pub reproducible: bool,
+}
+
+/// A model on a device: buffers and how to record steps.
+#[derive(Debug)]
+pub struct Plan {
+    model: Model,
+    options: PlanOptions,
+    device: DeviceInfo,
+    weights: Vec<WeightLayout>,
+    slots: Slots,
+    vocab: u32,
+}
+
+/// Bytes that a plan needs, by what they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanMemory {
+    /// Weights in the engine's layout.
+    pub weights: u64,
+    /// KV cache.
+    pub kv: u64,
+    /// Intermediate values.
+    pub scratch: u64,
+    /// Tables, page tables, token counts, rows, results.
+    pub other: u64,
+}
+
+impl PlanMemory {
+    /// All of it: the peak, since everything is allocated when the model is loaded.
+    pub fn total(&self) -> u64 {
+        self.weights + self.kv + self.scratch + self.other
+    }
+}
+
+/// What a plan cannot do on a device.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// One buffer is over the device's limits.
+    #[error(transparent)]
+    Limit(#[from] ExecError),
+    /// An operator cannot be recorded.
+    #[error("{label}: {reason}")]
+    Operator {
+        /// The operator's label.
+        label: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A step outside the plan's bounds.
+    #[error("a step of {shape:?} is outside the plan's {bounds:?}")]
+    Bounds {
+        /// The step.
+        shape: StepShape,
+        /// The plan's bounds.
+        bounds: Bounds,
+    },
+}
+
+/// The plan's buffers, allocated.
+#[derive(Debug)]
+pub struct Buffers {
+    pub(crate) weights: Vec<Vec<WeightPart>>,
+    pub(crate) tables: Vec<BufferSlice>,
+    slots: Vec<BufferSlice>,
+    kv: Vec<KvBuffers>,
+    rows: BufferSlice,
+    next_rows: BufferSlice,
+    step: StepBuffers,
+}
+
+impl Plan {
+    /// Plans a model for a device. `weights` are the layouts of the model's weights in their order.
+    ///
+    /// # Errors
+    /// [`PlanError::Limit`] if a buffer that cannot be split is over the device's limits.
+    pub fn new(model: Model, weights: Vec<WeightLayout>, device: DeviceInfo, options: PlanOptions) -> Result<Self, PlanError> {
+        let slots = Slots::assign(&model, &options.bounds);
+        let vocab = model.values[model.logits.index()].shape.cols;
+        let plan = Self { model, options, device, weights, slots, vocab };
+        let limit = plan.device.limits.max_binding.min(plan.device.limits.max_buffer);
+        for buffer in plan.descriptions() {
+            if buffer.size > limit {
+                return Err(ExecError::OverLimit { label: buffer.label, size: buffer.size, limit }.into());
+            }
+        }
+        Ok(plan)
+    }
+
+    /// What the plan was made for.
+    pub fn options(&self) -> &PlanOptions {
+        &self.options
+    }
+
+    /// Columns of the logits.
+    pub fn vocab(&self) -> u32 {
+        self.vocab
+    }
+
+    /// The layouts of the weights, in the model's order.
+    pub fn weights(&self) -> &[WeightLayout] {
+        &self.weights
+    }
+
+    /// The model's weights, in order.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Pages of KV cache a sequence can have.
+    pub fn pages_per_sequence(&self) -> u32 {
+        self.options.bounds.context.div_ceil(PAGE)
+    }
+
+    /// Pages of KV cache in all.
+    pub fn pages(&self) -> u32 {
+        self.pages_per_sequence() * self.options.bounds.sequences
+    }
+
+    /// Bytes that the plan needs.
+    pub fn memory(&self) -> PlanMemory {
+        let of = |usage| self.descriptions().iter().filter(|b| b.usage == usage).map(|b| b.size).sum::<u64>();
+        let kv = self.model.kv.iter().map(|kv| 2 * self.kv_bytes(kv.heads, kv.head_dim)).sum::<u64>();
+        PlanMemory {
+            weights: of(BufferUse::Weights),
+            kv,
+            scratch: of(BufferUse::Scratch),
+            other: of(BufferUse::State) - kv + of(BufferUse::Io),
+        }
+    }
+
+    /// Bytes of the keys (or values) of one layer.
+    fn kv_bytes(&self, heads: u32, head_dim: u32) -> u64 {
+        kv::layer_bytes(self.options.kv, heads, head_dim, self.pages())
+    }
+
+    /// Every buffer of the plan, in the order that [`Plan::bind`] expects.
+    pub fn descriptions(&self) -> Vec<BufferDesc> {
+        let desc = |label: String, size: u64, usage| BufferDesc { label, size: size.max(4), usage };
+        let bounds = self.options.bounds;
+        let mut out = Vec::new();
+        for weight in &self.weights {
+            for part in &weight.parts {
+                out.push(desc(weight.label.clone(), part.quant_bytes, BufferUse::Weights));
+                if part.scale_bytes > 0 {
+                    out.push(desc(format!("{} scales", weight.label), part.scale_bytes, BufferUse::Weights));
+                }
+            }
+        }
+        for table in &self.model.tables {
+            out.push(desc(table.label.clone(), table.bytes.len() as u64, BufferUse::State));
+        }
+        for (i, &size) in self.slots.sizes.iter().enumerate() {
+            out.push(desc(format!("scratch {i}"), size, BufferUse::Scratch));
+        }
+        for (i, kv) in self.model.kv.iter().enumerate() {
+            let size = self.kv_bytes(kv.heads, kv.head_dim);
+            out.push(desc(format!("keys of layer {i} for a context of {}", bounds.context), size, BufferUse::State));
+            out.push(desc(format!("values of layer {i} for a context of {}", bounds.context), size, BufferUse::State));
+        }
+        let words = |n: u32, each: usize| u64::from(n) * each as u64;
+        let outputs = bounds.outputs.max(bounds.sequences);
+        out.extend([
+            desc("rows".into(), words(bounds.rows, size_of::<shared::Row>()), BufferUse::Io),
+            desc("next rows".into(), words(outputs, size_of::<shared::Row>()), BufferUse::State),
+            desc("page table".into(), words(self.pages(), 4), BufferUse::State),
+            desc("output index".into(), words(outputs, 4), BufferUse::Io),
+            desc("samplers".into(), words(outputs, size_of::<shared::Sampler>()), BufferUse::State),
+            desc("token counts".into(), words(bounds.sequences, 4) * u64::from(self.vocab), BufferUse::State),
+            desc("sampled".into(), words(outputs, size_of::<shared::Sampled>()), BufferUse::Io),
+        ]);
+        out
+    }
+
+    /// Says which allocated buffer is which: `ids` in the order of [`Plan::descriptions`].
+    ///
+    /// # Errors
+    /// [`PlanError::Operator`] if `ids` are not as many.
+    pub fn bind(&self, ids: Vec<BufferId>) -> Result<Buffers, PlanError> {
+        let descriptions = self.descriptions();
+        if ids.len() != descriptions.len() {
+            let reason = format!("{} buffers for {} descriptions", ids.len(), descriptions.len());
+            return Err(PlanError::Operator { label: "plan".into(), reason });
+        }
+        let mut all = ids.iter().zip(&descriptions).map(|(&id, desc)| BufferSlice::whole(id, desc.size));
+        let mut next = || all.next().unwrap_or(BufferSlice::whole(BufferId(u32::MAX), 0));
+        let weights = self.weights.iter().map(|weight| weight.bind(&mut next)).collect();
+        let tables = self.model.tables.iter().map(|_| next()).collect();
+        let slots = self.slots.sizes.iter().map(|_| next()).collect();
+        let kv = self.model.kv.iter().map(|_| KvBuffers { keys: next(), values: next(), format: self.options.kv }).collect();
+        let (rows, next_rows) = (next(), next());
+        let step = StepBuffers {
+            rows,
+            next_rows,
+            pages: next(),
+            output_index: next(),
+            samplers: next(),
+            counts: next(),
+            sampled: next(),
+            pages_per_sequence: self.pages_per_sequence(),
+        };
+        Ok(Buffers { weights, tables, slots, kv, rows, next_rows, step })
+    }
+
+    /// Where the logits of a step with this many outputs lie after it: `[outputs, stride]` f32.
+    pub fn logits(&self, buffers: &Buffers, outputs: u32) -> Tensor {
+        self.tensor(buffers, self.model.logits, StepShape { rows: 1, outputs, kv_len: 1, head: Head::Logits, source: RowSource::Host })
+    }
+
+    fn tensor(&self, buffers: &Buffers, id: ValueId, shape: StepShape) -> Tensor {
+        let value: Shape = self.model.values[id.index()].shape;
+        let rows = match value.rows {
+            Rows::Step => shape.rows,
+            Rows::Outputs => shape.outputs,
+        };
+        Tensor::new(buffers.slots[self.slots.of_value[id.index()]], value, rows)
+    }
+
+    /// Records one step.
+    ///
+    /// # Errors
+    /// [`PlanError::Bounds`], [`PlanError::Operator`].
+    pub fn record(&self, buffers: &Buffers, shape: StepShape) -> Result<Recording, PlanError> {
+        let bounds = self.options.bounds;
+        let fits = (1..=bounds.rows).contains(&shape.rows)
+            && shape.outputs <= bounds.outputs
+            && shape.outputs <= shape.rows
+            && (1..=bounds.context).contains(&shape.kv_len);
+        if !fits {
+            return Err(PlanError::Bounds { shape, bounds });
+        }
+        let mut step = buffers.step;
+        step.rows = match shape.source {
+            RowSource::Host => buffers.rows,
+            RowSource::Sampled => buffers.next_rows,
+        };
+        let bound = BoundStep { buffers, step };
+        let mut recording = Recording::default();
+        for (i, node) in self.model.nodes.iter().enumerate() {
+            if (node.outputs_only && shape.outputs == 0) || (node.samples && shape.head == Head::Logits) {
+                continue;
+            }
+            let tensor = |id: &ValueId| self.tensor(buffers, *id, shape);
+            let mut recorder = Recorder {
+                bound: &bound,
+                recording: &mut recording,
+                label: &node.label,
+                inputs: node.inputs.iter().map(tensor).collect(),
+                output: node.output.as_ref().map(tensor),
+                scratch: self.slots.of_scratch[i].map(|slot| buffers.slots[slot]),
+                shape,
+                bounds,
+                switches: self.device.switches,
+                limits: self.device.limits,
+                reproducible: self.options.reproducible,
+            };
+            node.op.record(&mut recorder).map_err(|reason| PlanError::Operator { label: node.label.clone(), reason })?;
+        }
+        Ok(recording)
+    }
+}
+
+impl Buffers {
+    /// The buffers that every step shares; `rows` are those that the host writes.
+    pub fn step(&self) -> &StepBuffers {
+        &self.step
+    }
+}
+
+struct BoundStep<'a> {
+    buffers: &'a Buffers,
+    step: StepBuffers,
+}
+
+impl Bound for BoundStep<'_> {
+    fn weight(&self, id: WeightId) -> &[WeightPart] {
+        &self.buffers.weights[id.index()]
+    }
+
+    fn vector(&self, id: WeightId) -> BufferSlice {
+        self.buffers.weights[id.index()][0].quants
+    }
+
+    fn table(&self, id: TableId) -> BufferSlice {
+        self.buffers.tables[id.index()]
+    }
+
+    fn kv(&self, layer: u32) -> KvBuffers {
+        self.buffers.kv[layer as usize]
+    }
+
+    fn step(&self) -> &StepBuffers {
+        &self.step
+    }
+}

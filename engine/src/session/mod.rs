@@ -1,0 +1,218 @@
+//! The one public door: a loaded model with its sequences. Asynchronous throughout; nothing here waits, spawns or reads a
+//! clock of its own.
+
+use std::{rc::Rc, time::Duration};
+
+use parhelion_loader::{ChatOptions, ChatTemplate, Checkpoint, Message, Tokenizer};
+use parhelion_shaders::axes::Kv;
+
+use crate::{
+    exec::{DeviceInfo, Executor, MemoryReport},
+    models::{self, Config},
+    plan::{Buffers, Plan, PlanMemory, PlanOptions},
+    recording::Recording,
+    shape::{Bounds, StepShape},
+    weights::{self, LoadProgress},
+};
+
+mod error;
+mod generate;
+mod options;
+mod sequences;
+mod step;
+mod stop;
+
+pub use error::EngineError;
+pub use generate::{Generation, Token};
+pub use options::{FinishReason, GenerateOptions, Sampling, SessionOptions, Timings};
+pub use sequences::SequenceId;
+pub use step::RowInput;
+
+use sequences::Sequences;
+use step::PreparedSteps;
+
+/// Tells the time since some fixed moment. The host gives it: a browser and a native program have different ones.
+pub trait Clock {
+    /// Time since that moment.
+    fn now(&self) -> Duration;
+}
+
+/// What a loaded model is.
+#[derive(Debug, Clone)]
+pub struct SessionInfo {
+    /// The file's architecture.
+    pub architecture: String,
+    /// Sizes.
+    pub config: Config,
+    /// Tokens of context for each sequence.
+    pub context: u32,
+    /// Elements of all weights in the file.
+    pub parameters: u64,
+    /// What the plan allocates.
+    pub memory: PlanMemory,
+    /// How long loading took.
+    pub load: Duration,
+}
+
+/// A model on a device.
+pub struct Session {
+    executor: Box<dyn Executor>,
+    clock: Rc<dyn Clock>,
+    file: String,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    plan: Plan,
+    buffers: Buffers,
+    prepared: PreparedSteps,
+    sequences: Sequences,
+    info: SessionInfo,
+}
+
+/// A model fitted to a device, with every byte accounted for and none allocated yet.
+pub struct Prepared {
+    plan: Plan,
+    config: Config,
+    context: u32,
+}
+
+impl Prepared {
+    /// Plans a checkpoint for a device.
+    ///
+    /// # Errors
+    /// [`EngineError::Model`] if the file holds no model that can be run, [`EngineError::Plan`] if it does not fit the device.
+    pub async fn new(checkpoint: &Checkpoint, device: &DeviceInfo, options: SessionOptions) -> Result<Self, EngineError> {
+        let built = models::build(checkpoint, &device.limits).await?;
+        let limit = built.config.context.min(SessionOptions::DEFAULT_CONTEXT);
+        let context = options.context.unwrap_or(limit).clamp(1, built.config.context.max(1));
+        let rows = options.chunk.clamp(1, context);
+        let sequences = options.sequences.max(1);
+        let bounds = Bounds { rows: rows.max(sequences), outputs: rows.max(sequences).min(OUTPUTS.max(sequences)), context, sequences };
+        let kv = options.kv.unwrap_or(if options.reproducible { Kv::F32 } else { Kv::F16 });
+        let plan_options = PlanOptions { bounds, kv, reproducible: options.reproducible };
+        let plan = Plan::new(built.model, built.weights, device.clone(), plan_options)?;
+        Ok(Self { plan, config: built.config, context })
+    }
+
+    /// Bytes that loading will allocate.
+    pub fn memory(&self) -> PlanMemory {
+        self.plan.memory()
+    }
+
+    /// The model's sizes.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Tokens of context for each sequence.
+    pub fn context(&self) -> u32 {
+        self.context
+    }
+}
+
+/// Logits of this many rows are computed in one step at the most; more outputs take more steps.
+const OUTPUTS: u32 = 16;
+
+impl Session {
+    /// Plans a checkpoint for the executor's device, allocates, and streams the weights.
+    ///
+    /// # Errors
+    /// Anything that [`EngineError`] names: the file's fault, the device's, or the two do not fit.
+    pub async fn load(
+        checkpoint: Checkpoint,
+        mut executor: Box<dyn Executor>,
+        clock: Rc<dyn Clock>,
+        options: SessionOptions,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, EngineError> {
+        let started = clock.now();
+        let tokenizer = checkpoint.tokenizer()?;
+        let template = checkpoint.chat_template()?;
+        let Prepared { plan, config, context } = Prepared::new(&checkpoint, executor.device(), options).await?;
+        let ids = executor.allocate(&plan.descriptions()).await?;
+        let buffers = plan.bind(ids)?;
+        weights::load(&checkpoint, plan.weights(), &buffers.weights, executor.as_mut(), progress).await?;
+        for (table, slice) in plan.model().tables.iter().zip(&buffers.tables) {
+            executor.write(slice.buffer, slice.offset, &table.bytes)?;
+        }
+        let info = SessionInfo {
+            architecture: checkpoint.architecture()?.to_owned(),
+            config,
+            context,
+            parameters: checkpoint.tensors().map(parhelion_loader::TensorInfo::elems).sum(),
+            memory: plan.memory(),
+            load: clock.now().saturating_sub(started),
+        };
+        let sequences = Sequences::new(plan.options().bounds.sequences, plan.pages());
+        let file = checkpoint.source().name().to_owned();
+        Ok(Self { executor, clock, file, tokenizer, template, plan, buffers, prepared: PreparedSteps::default(), sequences, info })
+    }
+
+    /// What was loaded.
+    pub fn info(&self) -> &SessionInfo {
+        &self.info
+    }
+
+    /// The device and its switches.
+    pub fn device(&self) -> &DeviceInfo {
+        self.executor.device()
+    }
+
+    /// Bytes allocated on the device.
+    pub fn memory(&self) -> MemoryReport {
+        self.executor.memory()
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Tokens of a conversation, rendered by the model's own chat template and ready for its answer. Special tokens inside a
+    /// message's content stay text.
+    ///
+    /// # Errors
+    /// [`EngineError::NoChatTemplate`], or what the template refuses.
+    pub fn chat_tokens(&self, messages: &[Message], options: &ChatOptions) -> Result<Vec<u32>, EngineError> {
+        let template = self.template.as_ref().ok_or_else(|| EngineError::NoChatTemplate { file: self.file.clone() })?;
+        Ok(self.tokenizer.encode_prompt(&template.render(messages, options)?)?)
+    }
+
+    /// Opens an empty sequence.
+    ///
+    /// # Errors
+    /// [`EngineError::Sequence`] if as many are open as the session was loaded for.
+    pub fn open_sequence(&mut self) -> Result<SequenceId, EngineError> {
+        let most = self.plan.options().bounds.sequences;
+        self.sequences.open().ok_or_else(|| EngineError::Sequence { reason: format!("all {most} sequences are in use: close one") })
+    }
+
+    /// Ends a sequence and frees its part of the cache.
+    pub fn close_sequence(&mut self, id: SequenceId) {
+        self.sequences.close(id);
+    }
+
+    /// The tokens of a sequence whose keys and values are in the cache.
+    ///
+    /// # Errors
+    /// [`EngineError::Sequence`] if it was closed.
+    pub fn cached_tokens(&self, id: SequenceId) -> Result<&[u32], EngineError> {
+        self.sequences.get(id).map(|sequence| sequence.tokens.as_slice()).ok_or_else(closed)
+    }
+
+    /// Forgets all but the first `len` tokens of a sequence.
+    pub fn truncate(&mut self, id: SequenceId, len: usize) {
+        self.sequences.truncate(id, len);
+    }
+
+    /// The dispatches of one step, as data: for profiles and for finding which of them goes wrong on a device.
+    ///
+    /// # Errors
+    /// [`EngineError::Plan`] if the step is outside the plan's bounds.
+    pub fn recording(&self, shape: StepShape) -> Result<Recording, EngineError> {
+        Ok(self.plan.record(&self.buffers, shape)?)
+    }
+}
+
+fn closed() -> EngineError {
+    EngineError::Sequence { reason: "the sequence was closed".into() }
+}

@@ -1,0 +1,196 @@
+//! Steps: rows of any sequences through the model at once.
+
+use bytemuck::Zeroable;
+use parhelion_shaders::shared::Row;
+
+use super::{EngineError, SequenceId, Session, closed};
+use crate::{
+    exec::PreparedId,
+    recording::BufferSlice,
+    shape::{Head, RowSource, StepShape},
+};
+
+/// A token to append to a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowInput {
+    /// The sequence.
+    pub sequence: SequenceId,
+    /// The token.
+    pub token: u32,
+}
+
+/// Steps that were prepared, most recently used last.
+#[derive(Debug, Default)]
+pub(super) struct PreparedSteps {
+    entries: Vec<PreparedStep>,
+}
+
+/// A step that can be submitted again and again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PreparedStep {
+    shape: StepShape,
+    pub id: PreparedId,
+    pub dispatches: usize,
+}
+
+/// Prepared steps kept at once: chunk sizes and lengths of cache differ, a decode step does not.
+const MOST_PREPARED: usize = 24;
+
+impl Session {
+    /// Appends rows to their sequences and returns the logits of those whose indices are in `outputs`, in that order. Rows of
+    /// one sequence stand together, in the order of its tokens. More rows than a step holds run in chunks. If it fails,
+    /// sequences are as before.
+    ///
+    /// # Errors
+    /// [`EngineError::PromptTooLong`], [`EngineError::UnknownToken`], [`EngineError::Sequence`], or the device's.
+    pub async fn forward(&mut self, rows: &[RowInput], outputs: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
+        let bounds = self.plan.options().bounds;
+        let mut logits = vec![Vec::new(); outputs.len()];
+        let mut start = 0;
+        while start < rows.len() {
+            let wanted = |row: usize| outputs.iter().any(|&o| o as usize == row);
+            let mut end = start;
+            let mut chunk_outputs = Vec::new();
+            while end < rows.len() && end - start < bounds.rows as usize {
+                if wanted(end) {
+                    if chunk_outputs.len() == bounds.outputs as usize {
+                        break;
+                    }
+                    chunk_outputs.push((end - start) as u32);
+                }
+                end += 1;
+            }
+            self.submit_rows(&rows[start..end], &chunk_outputs, Head::Logits).await?;
+            if !chunk_outputs.is_empty() {
+                let values = self.read_logits(chunk_outputs.len() as u32).await?;
+                for (row, values) in chunk_outputs.iter().zip(values) {
+                    for (slot, _) in outputs.iter().enumerate().filter(|(_, o)| **o as usize == start + *row as usize) {
+                        logits[slot].clone_from(&values);
+                    }
+                }
+            }
+            start = end;
+        }
+        Ok(logits)
+    }
+
+    async fn read_logits(&mut self, outputs: u32) -> Result<Vec<Vec<f32>>, EngineError> {
+        let tensor = self.plan.logits(&self.buffers, outputs);
+        let bytes = self.executor.read(tensor.slice).await?;
+        let row =
+            |bytes: &[u8]| bytes.chunks_exact(4).take(tensor.cols as usize).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        Ok(bytes.chunks_exact(tensor.stride as usize * 4).map(row).collect())
+    }
+
+    /// Writes rows, page tables and output indices, and submits one step over them.
+    pub(super) async fn submit_rows(&mut self, rows: &[RowInput], outputs: &[u32], head: Head) -> Result<PreparedStep, EngineError> {
+        let before = self.lengths(rows);
+        let result = self.try_submit_rows(rows, outputs, head).await;
+        if result.is_err() {
+            for (sequence, len) in before {
+                self.sequences.truncate(sequence, len);
+            }
+        }
+        result
+    }
+
+    async fn try_submit_rows(&mut self, rows: &[RowInput], outputs: &[u32], head: Head) -> Result<PreparedStep, EngineError> {
+        let data = self.append(rows)?;
+        let step = *self.buffers.step();
+        self.write(step.rows, bytemuck::cast_slice(&data))?;
+        if !outputs.is_empty() {
+            self.write(step.output_index, bytemuck::cast_slice(outputs))?;
+        }
+        if head == Head::Sample {
+            let last: Vec<Row> = outputs.iter().map(|&row| data[row as usize]).collect(); // sampling makes them the next rows
+            self.write(step.next_rows, bytemuck::cast_slice(&last))?;
+        }
+        let kv_len = data.iter().map(|row| row.end).max().unwrap_or(1);
+        let shape = StepShape {
+            rows: rows.len() as u32,
+            outputs: outputs.len() as u32,
+            kv_len: self.kv_bucket(kv_len),
+            head,
+            source: RowSource::Host,
+        };
+        let prepared = self.prepare(shape).await?;
+        self.executor.submit(prepared.id)?;
+        Ok(prepared)
+    }
+
+    /// Appends the rows' tokens to their sequences and says where each row stands.
+    fn append(&mut self, rows: &[RowInput]) -> Result<Vec<Row>, EngineError> {
+        let (vocab, context) = (self.plan.vocab(), self.plan.options().bounds.context);
+        let mut out = Vec::with_capacity(rows.len());
+        for (i, row) in rows.iter().enumerate() {
+            if row.token >= vocab {
+                return Err(EngineError::UnknownToken { token: row.token, vocab });
+            }
+            if i > 0 && rows[i - 1].sequence != row.sequence && rows[..i].iter().any(|earlier| earlier.sequence == row.sequence) {
+                return Err(EngineError::Sequence { reason: "rows of one sequence must stand together in a step".into() });
+            }
+            let tokens = self.sequences.tokens(row.sequence).ok_or_else(closed)?;
+            let slot = tokens.len() as u32;
+            if slot >= context {
+                return Err(EngineError::PromptTooLong { prompt: tokens.len() + 1, context });
+            }
+            tokens.push(row.token);
+            let (sequence, end) = (row.sequence.0, slot + 1);
+            out.push(Row { token: row.token, sequence, slot, begin: 0, end, position: [slot; 3], ..Row::zeroed() });
+        }
+        for (sequence, len) in self.lengths(rows) {
+            self.reserve(sequence, len)?;
+        }
+        Ok(out)
+    }
+
+    /// Makes room for `len` entries of a sequence and tells the device where.
+    pub(super) fn reserve(&mut self, sequence: SequenceId, len: usize) -> Result<(), EngineError> {
+        let out_of_pages =
+            || EngineError::Sequence { reason: "the KV cache has no free pages left: close a sequence or load with more".into() };
+        if self.sequences.reserve(sequence, len).ok_or_else(out_of_pages)? {
+            let pages = self.sequences.get(sequence).ok_or_else(closed)?.pages.clone();
+            let table = self.buffers.step().pages;
+            let offset = u64::from(sequence.0) * u64::from(self.plan.pages_per_sequence()) * 4;
+            self.executor.write(table.buffer, table.offset + offset, bytemuck::cast_slice(&pages))?;
+        }
+        Ok(())
+    }
+
+    /// The sequences of the rows, each with the number of its tokens now.
+    fn lengths(&self, rows: &[RowInput]) -> Vec<(SequenceId, usize)> {
+        let mut out: Vec<(SequenceId, usize)> = Vec::new();
+        for row in rows {
+            if out.iter().all(|(id, _)| *id != row.sequence) {
+                out.push((row.sequence, self.sequences.get(row.sequence).map_or(0, |s| s.tokens.len())));
+            }
+        }
+        out
+    }
+
+    /// Lengths of cache are rounded up, so that few different steps are ever prepared.
+    pub(super) fn kv_bucket(&self, len: u32) -> u32 {
+        len.max(256).next_power_of_two().min(self.plan.options().bounds.context)
+    }
+
+    /// The step of this shape, prepared now or before.
+    pub(super) async fn prepare(&mut self, shape: StepShape) -> Result<PreparedStep, EngineError> {
+        if let Some(at) = self.prepared.entries.iter().position(|entry| entry.shape == shape) {
+            let entry = self.prepared.entries.remove(at);
+            self.prepared.entries.push(entry);
+            return Ok(entry);
+        }
+        let recording = self.plan.record(&self.buffers, shape)?;
+        let id = self.executor.prepare(&recording).await?;
+        let entry = PreparedStep { shape, id, dispatches: recording.steps.len() };
+        self.prepared.entries.push(entry);
+        if self.prepared.entries.len() > MOST_PREPARED {
+            self.executor.forget(self.prepared.entries.remove(0).id);
+        }
+        Ok(entry)
+    }
+
+    pub(super) fn write(&mut self, slice: BufferSlice, bytes: &[u8]) -> Result<(), EngineError> {
+        Ok(self.executor.write(slice.buffer, slice.offset, bytes)?)
+    }
+}
