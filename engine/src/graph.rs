@@ -192,6 +192,11 @@ impl Graph {
         self.parts.borrow().values.get(value.index()).map_or(0, |value| value.shape.cols)
     }
 
+    /// The shape of a value; that of a placeholder after a first error.
+    pub(crate) fn shape(&self, value: ValueId) -> Shape {
+        self.parts.borrow().values.get(value.index()).map_or(Shape { rows: Rows::Step, cols: 1 }, |value| value.shape)
+    }
+
     /// Adds an operator. `detail` tells it from its like: the name of its weight. After a first error the graph goes on with
     /// placeholder values.
     pub fn push(&self, op: impl Operator + 'static, detail: &str, inputs: &[ValueId]) -> ValueId {

@@ -157,6 +157,11 @@ impl Recorder<'_> {
         *self.bound.step()
     }
 
+    /// How kernels add up: by subgroups where there are any, unless orders are pinned.
+    pub fn reduce(&self) -> axes::Reduce {
+        if self.switches.subgroups && !self.reproducible { axes::Reduce::Subgroup } else { axes::Reduce::Tree }
+    }
+
     /// Adds a dispatch. Kernels with an override `SUBGROUP_MIN` are given the device's.
     pub fn dispatch(&mut self, mut call: Call<BufferSlice>) {
         fit_to_device(&mut call, &self.limits);

@@ -7,6 +7,8 @@ pub struct Kernel {
     pub name: &'static str,
     /// The kernel's name with the value of each axis: `matvec_q4_0_subgroup`.
     pub variant: &'static str,
+    /// The value of each axis: (`weight`, `q4_0`). [`crate::axes`] reads them.
+    pub axes: &'static [(&'static str, &'static str)],
     /// WGSL as naga takes it on native targets.
     pub wgsl_native: &'static str,
     /// WGSL as browsers take it (they demand `enable subgroups;`).

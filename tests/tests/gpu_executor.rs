@@ -24,6 +24,7 @@ override WG: u32 = 64;
 static AXPY: Kernel = Kernel {
     name: "axpy",
     variant: "axpy",
+    axes: &[],
     wgsl_native: WGSL,
     wgsl_web: WGSL,
     bindings: &[

@@ -4,6 +4,8 @@
 use half::f16;
 use parhelion_shaders::{Kernel, axes::Kv};
 
+use super::twin::f16_to_f32;
+
 /// Entries of a page.
 pub const PAGE: u32 = 64;
 
@@ -26,8 +28,7 @@ pub fn layer_bytes(format: Kv, heads: u32, head_dim: u32, pages: u32) -> u64 {
 /// # Errors
 /// For a kernel that has nothing to do with the cache.
 pub(crate) fn format_of(kernel: &Kernel) -> Result<Kv, String> {
-    let named = |format: &Kv| kernel.variant.split('_').any(|part| part == format.name());
-    Kv::ALL.iter().copied().find(named).ok_or_else(|| format!("{} has no KV format", kernel.variant))
+    Kv::of(kernel).ok_or_else(|| format!("{} has no KV format", kernel.variant))
 }
 
 /// The scale of an f16 entry from the largest magnitude in it. Magnitudes near the bottom of f32 count as zero, so that
@@ -119,26 +120,9 @@ impl KvLayout<'_> {
     }
 }
 
-/// An f16 from its bits, without branches that keep loops from being vectorised: a product with 2^112 moves the exponent to
-/// f32's bias and normalises subnormals.
-fn f16_to_f32(bits: u32) -> f32 {
-    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
-    let special = f32::from_bits(0x7f80_0000 | (bits & 0x3ff) << 13);
-    let value = if bits & 0x7c00 == 0x7c00 { special } else { magnitude };
-    f32::from_bits(value.to_bits() | (bits & 0x8000) << 16)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_f16_is_read_as_its_value() {
-        for bits in 0..=u16::MAX {
-            let (got, expected) = (f16_to_f32(u32::from(bits)), f16::from_bits(bits).to_f32());
-            assert!(got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan(), "{bits:#06x}: {got} for {expected}");
-        }
-    }
 
     #[test]
     fn what_is_stored_is_loaded() {

@@ -4,7 +4,7 @@
 //! | file | methods on `Graph` |
 //! |---|---|
 //! | `embed` | `embed("embed", vocab, cols, scale) -> ValueId` |
-//! | `rms_norm` | `rms_norm(x, "attn.norm", eps)`, `add_rms_norm(x, delta, "ffn.norm", eps)` (adds `delta` to `x` in place) |
+//! | `rms_norm` | `rms_norm(x, "attn.norm", eps)`, `add_rms_norm(x, Some(delta), "ffn.norm", eps)` (adds `delta` to `x` in place) |
 //! | `linear` | `linear(x, &[("attn.q", rows), ...])`: one weight of joined rows, one output `[_, sum of rows]` |
 //! | `swiglu` | `swiglu(gate_up)`: `[_, 2n] -> [_, n]` |
 //! | `gather_rows` | `gather_outputs(x)`: `[Step, n] -> [Outputs, n]` |
@@ -14,10 +14,19 @@
 
 pub mod attention;
 mod attention_twin;
+mod blocks;
+mod embed;
+mod gather_rows;
 pub mod kv;
+mod linear;
+mod linear_twin;
+#[cfg(test)]
+mod linear_twin_tests;
+mod rms_norm;
 mod rope_kv;
 pub mod rope_table;
 pub mod sample;
+mod swiglu;
 mod twin;
 
 use std::{cell::RefCell, fmt::Debug};
@@ -55,6 +64,17 @@ pub trait Operator: Debug {
     fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), String>;
 }
 
+/// A grid for `items` of work, `per_group` a workgroup.
+///
+/// # Errors
+/// For more work than a grid can hold.
+fn grid(items: u64, per_group: u32) -> Result<[u32; 3], String> {
+    let groups =
+        u32::try_from(items.div_ceil(u64::from(per_group.max(1)))).map_err(|_| format!("{items} items are too many for a dispatch"))?;
+    let [x, y] = parhelion_shaders::grid(groups);
+    Ok([x, y, 1])
+}
+
 /// A kernel's scalar twin: does to slices what the kernel does to buffers.
 pub type Twin = fn(&TwinArgs<'_>) -> Result<(), String>;
 
@@ -63,9 +83,15 @@ pub static TWINS: &[(&str, Twin)] = &[
     ("attention_decode", attention_twin::decode),
     ("attention_merge", attention_twin::merge),
     ("attention_prefill", attention_twin::prefill),
+    ("embed", embed::twin),
+    ("gather_rows", gather_rows::twin),
     ("logits_process", sample::process_twin),
+    ("matmul", linear_twin::matmul),
+    ("matvec", linear_twin::matvec),
+    ("rms_norm", rms_norm::twin),
     ("rope_kv", rope_kv::twin),
     ("sample", sample::sample_twin),
+    ("swiglu", swiglu::twin),
 ];
 
 /// What a twin is given.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use parhelion_shaders::{axes::Reduce, rope_kv as kernel, shared::Row};
+use parhelion_shaders::{rope_kv as kernel, shared::Row};
 
 use super::{
     Operator, TwinArgs,
@@ -59,10 +59,9 @@ impl Operator for RopeKv {
         let AttentionShape { q_heads, kv_heads, head_dim, .. } = self.shape;
         let (qkv, step, cache) = (recorder.input(0), recorder.step(), recorder.kv(self.layer));
         let pairs = head_dim / 2;
-        let reduce = if recorder.switches.subgroups && !recorder.reproducible { Reduce::Subgroup } else { Reduce::Tree };
         recorder.dispatch(kernel::call(
             cache.format,
-            reduce,
+            recorder.reduce(),
             kernel::Constants {
                 pairs,
                 wg: pairs.next_power_of_two().max(32),

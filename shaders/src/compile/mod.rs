@@ -51,6 +51,8 @@ impl std::error::Error for CompileError {}
 struct Variant {
     /// `matvec_q4_0_subgroup`
     name: String,
+    /// (`weight`, `q4_0`)
+    values: Vec<(String, String)>,
     text: Expanded,
     reflection: Reflection,
 }
@@ -88,10 +90,14 @@ fn compile_all(sources: &Sources, list: &KernelList) -> Result<Vec<Compiled>, Co
                     let text = sources.expand(&entry.name, &values)?;
                     let module = check::validate(&text)?;
                     let reflection = reflect::reflect(&module, &text, sources)?;
-                    Ok(Variant { name: entry.variant_name(&values), text, reflection })
+                    Ok(Variant { name: entry.variant_name(&values), values: owned(&values), text, reflection })
                 })
                 .collect::<Result<Vec<_>, CompileError>>()?;
             Ok(Compiled { name: entry.name.clone(), axes: entry.axes.clone(), variants })
         })
         .collect()
+}
+
+fn owned(values: &source::Values<'_>) -> Vec<(String, String)> {
+    values.iter().map(|(axis, value)| ((*axis).to_owned(), (*value).to_owned())).collect()
 }

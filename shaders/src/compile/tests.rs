@@ -75,7 +75,14 @@ fn an_axis_chooses_the_module() {
     let expanded = sources(&files).expand("k", &[("side", "right")]).unwrap();
     assert!(expanded.native.contains("const SIDE = 1u;") && !expanded.native.contains("const SIDE = 0u;"));
     let rust = generate(&files).unwrap();
-    for part in ["variant: \"k_left\"", "variant: \"k_right\"", "pub enum Side", "/// Right.", "pub fn kernel(side: Side"] {
+    for part in [
+        "variant: \"k_left\"",
+        "variant: \"k_right\"",
+        "pub enum Side",
+        "/// Right.",
+        "pub fn kernel(side: Side",
+        "axes: &[(\"side\", \"left\")]",
+    ] {
         assert!(rust.contains(part), "no {part} in\n{rust}");
     }
 }
@@ -248,6 +255,10 @@ fn the_folder_of_the_crate_compiles() {
         assert_eq!(fs::read_to_string(out.join(format!("{}.wgsl", kernel.variant))).unwrap(), kernel.wgsl_native);
         assert_eq!(kernel.needs.subgroups, kernel.wgsl_web.starts_with("enable subgroups;"), "{}", kernel.variant);
     }
+    for &weight in crate::axes::Weight::ALL {
+        assert_eq!(crate::axes::Weight::of(crate::embed::kernel(weight)), Some(weight));
+    }
+    assert_eq!(crate::axes::Weight::of(crate::swiglu::kernel()), None);
     fs::remove_dir_all(&out).unwrap();
     assert!(compile(&out, &out).unwrap_err().to_string().contains("cannot read"));
 }

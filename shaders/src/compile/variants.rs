@@ -7,9 +7,6 @@ use super::{
     source::{Sources, VARIANTS},
 };
 
-/// Declares axes for the host that no kernel has yet: `axis kv=f16|f32`.
-const AXIS: &str = "axis";
-
 /// A choice that a kernel is compiled for: `weight=f32|q4_0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Axis {
@@ -75,9 +72,6 @@ impl KernelList {
                     );
                     return Err(error(message));
                 }
-            }
-            if entry.name == AXIS {
-                continue;
             }
             if !sources.0.contains_key(&format!("{}.wgsl", entry.name)) {
                 return Err(error(format!("there is no {}.wgsl", entry.name)));

@@ -57,6 +57,7 @@ fn statics(merged: &Merged<'_>) -> String {
             "        Kernel {{
             name: \"{kernel}\",
             variant: \"{name}\",
+            axes: &{axes:?},
             wgsl_native: include_str!(concat!(env!(\"OUT_DIR\"), \"/{native}\")),
             wgsl_web: include_str!(concat!(env!(\"OUT_DIR\"), \"/{web}\")),
             bindings: &[{bindings}],
@@ -66,6 +67,7 @@ fn statics(merged: &Merged<'_>) -> String {
         }},
 ",
             kernel = kernel.name,
+            axes = variant.values,
             subgroups = variant.text.subgroups,
             f16 = variant.text.f16,
             params_size = variant.reflection.params_size,

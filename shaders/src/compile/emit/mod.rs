@@ -112,6 +112,12 @@ fn axes(sources: &Sources, list: &KernelList) -> String {
             match self {{
 {names}            }}
         }}
+
+        /// The value that a kernel was compiled for; none if it has no such axis.
+        pub fn of(kernel: &super::Kernel) -> Option<Self> {{
+            let (_, value) = kernel.axes.iter().find(|(axis, _)| *axis == \"{axis}\")?;
+            Self::ALL.iter().copied().find(|known| known.name() == *value)
+        }}
     }}
 
 ",

@@ -1,0 +1,118 @@
+//! Products with weight matrices. A few rows of activations go through `matvec`, which reads each weight once a row; many
+//! through `matmul`, which uses each weight for a tile of rows.
+
+use parhelion_shaders::{axes::Tile, matmul, matvec};
+
+use super::{Operator, grid};
+use crate::{
+    graph::{Graph, ValueId, WeightId},
+    recorder::{Recorder, Tensor, WeightPart},
+    shape::Shape,
+};
+
+/// The most rows of activations that `matvec` takes.
+const MATVEC_ROWS: u32 = 4;
+/// Lanes that share a row of weights in `matvec`.
+const LANES: u32 = 32;
+/// Weight rows from which a group of lanes takes two at once: with fewer there would be too few workgroups.
+const TWO_ROWS_FROM: u32 = 8192;
+/// Tiles from which they are made larger: with fewer there would be too few workgroups.
+const LARGE_TILES_FROM: u64 = 256;
+
+#[derive(Debug)]
+struct Linear {
+    weight: WeightId,
+    rows: Option<u32>,
+    cols: u32,
+}
+
+impl Graph {
+    /// `x` times the transpose of a weight matrix, whose rows are those of `tensors` (names and rows) in order:
+    /// `[_, n] -> [_, sum of the rows]`.
+    pub fn linear(&self, x: ValueId, tensors: &[(&'static str, u32)]) -> ValueId {
+        let cols = self.shape(x).cols;
+        let rows = tensors.iter().try_fold(0u32, |sum, (_, rows)| sum.checked_add(*rows));
+        let detail = tensors.iter().map(|(name, _)| *name).collect::<Vec<_>>().join("+");
+        self.push(Linear { weight: self.matrix(tensors, cols), rows, cols }, &detail, &[x])
+    }
+}
+
+impl Operator for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Option<Shape>, String> {
+        let rows = self.rows.filter(|&rows| rows > 0 && rows <= i32::MAX as u32);
+        let rows = rows.ok_or("the weight's tensors have no rows or more than 2^31")?;
+        match inputs {
+            [x] if x.cols == self.cols && x.cols > 0 => Ok(Some(Shape { rows: x.rows, cols: rows })),
+            [x] => Err(format!("the input is {x} where [_, {}] is needed", self.cols)),
+            _ => Err(format!("{} inputs where one is needed", inputs.len())),
+        }
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), String> {
+        let (x, y) = (recorder.input(0), recorder.output()?);
+        for part in recorder.weight(self.weight).to_vec() {
+            if x.rows <= MATVEC_ROWS {
+                record_matvec(recorder, x, y, part)?;
+            } else {
+                record_matmul(recorder, x, y, part)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: WeightPart) -> Result<(), String> {
+    let defaults = matvec::Constants::default();
+    // A group of lanes must be a multiple of every subgroup.
+    let lanes = recorder.limits.subgroup_max.max(LANES);
+    let constants = if recorder.reproducible {
+        defaults
+    } else {
+        matvec::Constants { lanes, wg: defaults.wg.max(lanes), rows: if part.rows >= TWO_ROWS_FROM { 2 } else { 1 }, ..defaults }
+    };
+    let [groups_x, groups_y, _] = grid(u64::from(part.rows), constants.wg / constants.lanes * constants.rows)?;
+    recorder.dispatch(matvec::call(
+        part.format,
+        recorder.reduce(),
+        constants,
+        matvec::Params {
+            rows: part.rows,
+            cols: part.cols,
+            blocks: part.blocks,
+            x_stride: x.stride,
+            y_stride: y.stride,
+            y_offset: part.first_row,
+        },
+        matvec::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice },
+        [groups_x, groups_y, x.rows],
+    ));
+    Ok(())
+}
+
+fn record_matmul(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: WeightPart) -> Result<(), String> {
+    let tile = if recorder.switches.f16 && !recorder.reproducible { Tile::F16 } else { Tile::F32 };
+    let tiles = |size: u32| u64::from(x.rows.div_ceil(size)) * u64::from(part.rows.div_ceil(size));
+    // Results do not depend on the size of the tiles: each is the sum over blocks of 32 columns in their order.
+    let size = if tiles(64) >= LARGE_TILES_FROM { 64 } else { 32 };
+    recorder.dispatch(matmul::call(
+        part.format,
+        tile,
+        matmul::Constants { tile_x: size, tile_w: size },
+        matmul::Params {
+            x_rows: x.rows,
+            rows: part.rows,
+            cols: part.cols,
+            blocks: part.blocks,
+            x_stride: x.stride,
+            y_stride: y.stride,
+            y_offset: part.first_row,
+        },
+        matmul::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice },
+        grid(tiles(size), 1)?,
+    ));
+    Ok(())
+}
