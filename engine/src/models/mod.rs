@@ -12,11 +12,12 @@ use crate::{
 };
 
 mod config;
+mod llama;
 
 pub use config::Config;
 
 /// Every family, in the order in which `parhelion` lists them.
-pub static FAMILIES: &[&Family] = &[];
+pub static FAMILIES: &[&Family] = &[&llama::FAMILY];
 
 /// A model family.
 #[derive(Debug)]
