@@ -7,6 +7,8 @@ pub mod cache;
 pub mod catalogue;
 pub mod commands;
 pub mod fetch;
+pub mod host;
 pub mod interrupt;
 pub mod model;
 pub mod progress;
+pub mod text;

@@ -1,6 +1,6 @@
 //! Progress of a long step: a bar on a terminal, plain lines elsewhere, nothing when asked to be quiet.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,30 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub trait Progress: Send + Sync {
     /// Something worth one line, without a line end.
     fn note(&self, line: &str);
-    /// A counted step starts: what it does, how many bytes it will reach if known, how many are there already.
-    fn begin(&self, label: &str, total: Option<u64>, already: u64);
-    /// The step has reached `bytes` in all.
-    fn reached(&self, bytes: u64);
+    /// A counted step starts: what it does, what it counts, the count it will reach if known, and the count at its start.
+    fn begin(&self, label: &str, unit: Unit, total: Option<u64>, already: u64);
+    /// The step has reached a count of `now` in all.
+    fn reached(&self, now: u64);
     /// The step is over, well or not.
     fn end(&self);
+}
+
+/// What a step counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Things of any kind.
+    Items,
+}
+
+impl Unit {
+    fn show(self, count: u64) -> String {
+        match self {
+            Self::Bytes => bytes(count),
+            Self::Items => count.to_string(),
+        }
+    }
 }
 
 /// Says nothing.
@@ -24,8 +42,8 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn note(&self, _line: &str) {}
-    fn begin(&self, _label: &str, _total: Option<u64>, _already: u64) {}
-    fn reached(&self, _bytes: u64) {}
+    fn begin(&self, _label: &str, _unit: Unit, _total: Option<u64>, _already: u64) {}
+    fn reached(&self, _now: u64) {}
     fn end(&self) {}
 }
 
@@ -39,7 +57,7 @@ pub struct Stderr {
 #[derive(Debug)]
 enum Step {
     Bar(ProgressBar),
-    Lines { label: String, total: Option<u64>, said_at: Instant },
+    Lines { label: String, unit: Unit, total: Option<u64>, said_at: Instant },
 }
 
 /// Plain lines come this far apart: a log wants signs of life, not a film.
@@ -65,17 +83,17 @@ impl Default for Stderr {
 impl Progress for Stderr {
     fn note(&self, line: &str) {
         match &*self.step() {
-            Some(Step::Bar(bar)) => bar.suspend(|| eprintln!("{line}")),
-            _ => eprintln!("{line}"),
+            Some(Step::Bar(bar)) => bar.suspend(|| say(line)),
+            _ => say(line),
         }
     }
 
-    fn begin(&self, label: &str, total: Option<u64>, already: u64) {
+    fn begin(&self, label: &str, unit: Unit, total: Option<u64>, already: u64) {
         let step = if self.terminal {
-            Step::Bar(bar(label, total, already))
+            Step::Bar(bar(label, unit, total, already))
         } else {
-            eprintln!("{label}");
-            Step::Lines { label: label.to_owned(), total, said_at: Instant::now() }
+            say(label);
+            Step::Lines { label: label.to_owned(), unit, total, said_at: Instant::now() }
         };
         if let Some(Step::Bar(old)) = self.step().replace(step) {
             old.finish_and_clear();
@@ -85,11 +103,11 @@ impl Progress for Stderr {
     fn reached(&self, now: u64) {
         match &mut *self.step() {
             Some(Step::Bar(bar)) => bar.set_position(now),
-            Some(Step::Lines { label, total, said_at }) if said_at.elapsed() >= LINE_EVERY => {
+            Some(Step::Lines { label, unit, total, said_at }) if said_at.elapsed() >= LINE_EVERY => {
                 *said_at = Instant::now();
                 match total {
-                    Some(total) => eprintln!("{label}: {} of {}", bytes(now), bytes(*total)),
-                    None => eprintln!("{label}: {}", bytes(now)),
+                    Some(total) => say(&format!("{label}: {} of {}", unit.show(now), unit.show(*total))),
+                    None => say(&format!("{label}: {}", unit.show(now))),
                 }
             }
             _ => {}
@@ -103,10 +121,17 @@ impl Progress for Stderr {
     }
 }
 
-fn bar(label: &str, total: Option<u64>, already: u64) -> ProgressBar {
-    let template = match total {
-        Some(_) => "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
-        None => "{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}",
+/// A line on standard error; one that nobody can read is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn bar(label: &str, unit: Unit, total: Option<u64>, already: u64) -> ProgressBar {
+    let template = match (unit, total) {
+        (Unit::Bytes, Some(_)) => "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
+        (Unit::Bytes, None) => "{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}",
+        (Unit::Items, Some(_)) => "{msg} {wide_bar} {pos}/{len}",
+        (Unit::Items, None) => "{spinner} {msg} {pos}",
     };
     let bar = match total {
         Some(total) => ProgressBar::new(total),

@@ -1,6 +1,11 @@
 //! What ends a command early, and the exit code it ends with.
 
 use std::io;
+use std::path::PathBuf;
+
+use parhelion::exec::ExecError;
+use parhelion::loader::LoadError;
+use parhelion::session::EngineError;
 
 use super::models::NotFetched;
 use crate::cache::NoCacheDirectory;
@@ -29,6 +34,37 @@ pub enum CommandError {
     /// There is nowhere to keep models.
     #[error(transparent)]
     NoCache(#[from] NoCacheDirectory),
+    /// A model file could not be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The device failed, or there is none such.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The engine could not do what it was asked.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Standard input could not be read.
+    #[error("cannot read the input: {0}")]
+    Input(io::Error),
+    /// A conversation could not be saved.
+    #[error("cannot save to {}: {source} (a file that exists is not overwritten)", path.display())]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The device does not compute what it should.
+    #[error(
+        "{failed} kernel cases give wrong results on {device}: update its driver, or use --device cpu, \
+         and report the output of `parhelion doctor --json`"
+    )]
+    KernelsFail {
+        /// How many cases.
+        failed: usize,
+        /// The device.
+        device: String,
+    },
     /// Output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -45,7 +81,7 @@ impl CommandError {
     /// output has seen enough.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::UsageShown | Self::Usage(_) => 2,
+            Self::UsageShown | Self::Usage(_) | Self::Engine(EngineError::Option { .. }) => 2,
             Self::Interrupted | Self::Fetch(FetchError::Interrupted { .. }) => u8::try_from(EXIT_INTERRUPTED).unwrap_or(1),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             _ => 1,

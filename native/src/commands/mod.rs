@@ -1,7 +1,13 @@
 //! The commands of the program, one file each, and what they share.
 
+mod chat;
 mod error;
+mod inspect;
+mod loaded;
 mod models;
+mod options;
+mod run;
+mod score;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -45,6 +51,10 @@ pub struct GlobalOptions {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Chat(Box<chat::ChatOptions>),
+    Run(Box<run::RunOptions>),
+    Score(Box<score::ScoreOptions>),
+    Inspect(inspect::InspectOptions),
     Models(models::ModelsOptions),
 }
 
@@ -67,6 +77,14 @@ impl Context {
     /// Says something on standard error, unless the user wants quiet.
     pub fn notice(&self, line: &str) {
         self.progress.note(line);
+    }
+
+    /// Ends a command between its steps where Ctrl-C asked for it.
+    ///
+    /// # Errors
+    /// [`CommandError::Interrupted`].
+    pub fn stop_if_interrupted(&self) -> Result<(), CommandError> {
+        if self.interrupt.is_raised() { Err(CommandError::Interrupted) } else { Ok(()) }
     }
 
     /// Who is told how long steps go.
@@ -108,16 +126,23 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), CommandError> {
     let interrupt = Interrupt::on_ctrl_c().map_err(CommandError::Signal)?;
     let context = Context::new(cli.global, interrupt);
     match cli.command {
+        Command::Chat(options) => chat::run(&context, &options),
+        Command::Run(options) => run::run(&context, &options),
+        Command::Score(options) => score::run(&context, &options),
+        Command::Inspect(options) => inspect::run(&context, &options),
         Command::Models(options) => models::run(&context, options),
     }
 }
 
+/// Tells an error on standard error, which even the quiet want to know of.
+fn say_error(error: &CommandError) {
+    let _ = writeln!(io::stderr(), "error: {error}");
+}
+
 fn exit_code(result: Result<(), CommandError>) -> ExitCode {
-    let Err(error) = result else {
-        return ExitCode::SUCCESS;
-    };
+    let Err(error) = result else { return ExitCode::SUCCESS };
     if error.is_worth_printing() {
-        let _ = writeln!(io::stderr(), "error: {error}");
+        say_error(&error);
     }
     ExitCode::from(error.exit_code())
 }

@@ -21,7 +21,7 @@ use self::part::Part;
 use crate::cache::{Cache, file_name_for_url, with_added_extension};
 use crate::catalogue::{Model, Source};
 use crate::interrupt::Interrupt;
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 
 /// The model hub's address, unless `HF_ENDPOINT` names another.
 const HUB_ENDPOINT: &str = "https://huggingface.co";
@@ -300,7 +300,7 @@ impl<'a> Job<'a> {
 
     /// Starts a counted step that ends when what this returns is dropped.
     fn begin_step(&self, label: &str, total: Option<u64>, already: u64) -> StepGuard<'a> {
-        self.progress.begin(label, total, already);
+        self.progress.begin(label, Unit::Bytes, total, already);
         StepGuard(self.progress)
     }
 }

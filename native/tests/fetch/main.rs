@@ -17,7 +17,7 @@ use parhelion_cli::cache::Cache;
 use parhelion_cli::catalogue::{Model, Source};
 use parhelion_cli::fetch::{FetchError, Fetcher, Settings, SourceError, Timeouts};
 use parhelion_cli::interrupt::Interrupt;
-use parhelion_cli::progress::Progress;
+use parhelion_cli::progress::{Progress, Unit};
 use sha2::{Digest, Sha256};
 
 const FILE: &str = "model.gguf";
@@ -47,7 +47,7 @@ impl Progress for Recorder {
     fn note(&self, line: &str) {
         self.notes.lock().unwrap().push(line.to_owned());
     }
-    fn begin(&self, _label: &str, _total: Option<u64>, _already: u64) {}
+    fn begin(&self, _label: &str, _unit: Unit, _total: Option<u64>, _already: u64) {}
     fn reached(&self, bytes: u64) {
         if let Some((at, interrupt)) = &self.stop_at
             && bytes >= *at

@@ -1,0 +1,227 @@
+//! `parhelion inspect`: what a model file holds, without loading it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use parhelion::loader::{Array, Checkpoint, DType, MappedFile, Source, TensorInfo, Value};
+use serde_json::{Map, json};
+
+use super::{CommandError, Context, print_json};
+use crate::model::ModelName;
+use crate::progress::bytes;
+use crate::text::printable;
+
+const EXAMPLES: &str = "\
+Examples:
+  parhelion inspect model.gguf
+  parhelion inspect model.gguf --json | jq .metadata
+  parhelion inspect smollm2-135m-instruct    a model of the catalogue";
+
+/// Elements of an array that are shown.
+const SHOWN: usize = 4;
+
+/// Show what a model file holds; needs no GPU
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct InspectOptions {
+    /// A .gguf file, or a name of `parhelion models`
+    file: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(context: &Context, options: &InspectOptions) -> Result<(), CommandError> {
+    let path: PathBuf = match ModelName::parse(Some(&options.file)) {
+        Ok(ModelName::File(_)) | Err(_) => PathBuf::from(&options.file),
+        Ok(_) => context.model_file(Some(&options.file))?,
+    };
+    let checkpoint = open(&path)?;
+    let totals = totals(&checkpoint);
+    if options.json {
+        return print_json(&as_json(&checkpoint, &totals));
+    }
+    print_text(&mut io::stdout().lock(), &checkpoint, &totals)
+}
+
+/// Maps a file and reads its index.
+pub(super) fn open(path: &Path) -> Result<Checkpoint, CommandError> {
+    let file: Arc<dyn Source> = Arc::new(MappedFile::open(path)?);
+    // Reads of a mapped file are always ready.
+    Ok(pollster::block_on(Checkpoint::open(file))?)
+}
+
+/// Tensors of one type.
+#[derive(Default)]
+struct Total {
+    tensors: u64,
+    elements: u64,
+    bytes: u64,
+}
+
+impl Total {
+    fn add(&mut self, tensor: &TensorInfo) {
+        self.tensors += 1;
+        self.elements = self.elements.saturating_add(tensor.elems());
+        self.bytes = self.bytes.saturating_add(tensor.len);
+    }
+}
+
+/// Totals by type, by name, and of all tensors.
+struct Totals {
+    by_type: BTreeMap<&'static str, Total>,
+    all: Total,
+}
+
+fn totals(checkpoint: &Checkpoint) -> Totals {
+    let mut totals = Totals { by_type: BTreeMap::new(), all: Total::default() };
+    for tensor in checkpoint.tensors() {
+        totals.by_type.entry(DType::name(tensor.dtype)).or_default().add(tensor);
+        totals.all.add(tensor);
+    }
+    totals
+}
+
+fn print_text(out: &mut impl Write, checkpoint: &Checkpoint, totals: &Totals) -> Result<(), CommandError> {
+    let source = checkpoint.source();
+    let architecture = checkpoint.metadata().str("general.architecture").unwrap_or("not named");
+    writeln!(out, "{}: {}, architecture {}", printable(source.name()), bytes(source.len()), printable(architecture))?;
+
+    let metadata = checkpoint.metadata();
+    writeln!(out, "\nMetadata ({} entries)", metadata.iter().len())?;
+    for (key, value) in metadata.iter() {
+        writeln!(out, "  {:<38} {}", printable(key), shown_value(value))?;
+    }
+
+    writeln!(out, "\nTensors ({})", totals.all.tensors)?;
+    let width = checkpoint.tensors().map(|tensor| tensor.name.chars().count()).max().unwrap_or(0).min(40);
+    for tensor in checkpoint.tensors() {
+        let (name, shape, size) = (printable(&tensor.name), shape(tensor), bytes(tensor.len));
+        writeln!(out, "  {name:<width$}  {:<7} {shape:>16} {size:>10}", tensor.dtype.name())?;
+    }
+
+    writeln!(out, "\n  {:<7} {:>8} {:>16} {:>10} {:>10}", "type", "tensors", "elements", "size", "bits each")?;
+    let rows = totals.by_type.iter().map(|(name, total)| (*name, total)).chain([("all", &totals.all)]);
+    for (name, total) in rows {
+        let Total { tensors, elements, bytes: size } = total;
+        let bits = *size as f64 * 8.0 / (*elements).max(1) as f64;
+        writeln!(out, "  {name:<7} {tensors:>8} {elements:>16} {:>10} {bits:>10.2}", bytes(*size))?;
+    }
+    Ok(())
+}
+
+/// A tensor's dimensions, rows first.
+fn shape(tensor: &TensorInfo) -> String {
+    tensor.shape.iter().map(u64::to_string).collect::<Vec<_>>().join(" x ")
+}
+
+/// A value in what is left of a terminal's line: long strings and arrays cut short.
+fn shown_value(value: &Value) -> String {
+    const ROOM: usize = 38;
+    match value {
+        Value::Array(array) => {
+            let kind = format!("({} of {})", array.len(), array.element_name());
+            let mut list = String::new();
+            let mut shown = 0;
+            for element in first_elements(array) {
+                let element = printable(&element.to_string());
+                if list.chars().count() + element.chars().count() + kind.len() + 8 > ROOM {
+                    break;
+                }
+                list.push_str(if shown > 0 { ", " } else { "" });
+                list.push_str(&element);
+                shown += 1;
+            }
+            let more = match (shown, array.len() > shown) {
+                (_, false) => "",
+                (0, true) => "...",
+                (_, true) => ", ...",
+            };
+            format!("[{list}{more}] {kind}")
+        }
+        Value::String(text) => {
+            let quoted = format!("\"{}\"", printable(text));
+            if quoted.chars().count() <= ROOM {
+                return quoted;
+            }
+            let kind = format!("({} characters)", text.chars().count());
+            let start: String = printable(text).chars().take(ROOM.saturating_sub(kind.len() + 6)).collect();
+            format!("\"{start}...\" {kind}")
+        }
+        other => scalar(other).to_string(),
+    }
+}
+
+/// An f32 by its shortest decimal: widened to f64, 0.1 would read 0.10000000149011612.
+fn float(value: &f32) -> serde_json::Value {
+    value.to_string().parse::<f64>().map_or(serde_json::Value::Null, |value| json!(value))
+}
+
+fn scalar(value: &Value) -> serde_json::Value {
+    match value {
+        Value::U8(v) => json!(v),
+        Value::I8(v) => json!(v),
+        Value::U16(v) => json!(v),
+        Value::I16(v) => json!(v),
+        Value::U32(v) => json!(v),
+        Value::I32(v) => json!(v),
+        Value::U64(v) => json!(v),
+        Value::I64(v) => json!(v),
+        Value::F32(v) => float(v),
+        Value::F64(v) => json!(v),
+        Value::Bool(v) => json!(v),
+        Value::String(v) => json!(v),
+        Value::Array(v) => json!({ "type": v.element_name(), "length": v.len(), "first": first_elements(v) }),
+    }
+}
+
+/// The first few elements of an array. Arrays of arrays are shown by their own first elements.
+fn first_elements(array: &Array) -> Vec<serde_json::Value> {
+    fn first<T: serde::Serialize>(items: &[T]) -> Vec<serde_json::Value> {
+        items.iter().take(SHOWN).map(|item| json!(item)).collect()
+    }
+    match array {
+        Array::U8(items) => first(items),
+        Array::I8(items) => first(items),
+        Array::U16(items) => first(items),
+        Array::I16(items) => first(items),
+        Array::U32(items) => first(items),
+        Array::I32(items) => first(items),
+        Array::U64(items) => first(items),
+        Array::I64(items) => first(items),
+        Array::F32(items) => items.iter().take(SHOWN).map(float).collect(),
+        Array::F64(items) => first(items),
+        Array::Bool(items) => first(items),
+        Array::String(items) => items.iter().take(SHOWN).map(|item| json!(item)).collect(),
+        Array::Array(items) => items.iter().take(SHOWN).map(|item| json!({ "type": item.element_name(), "length": item.len() })).collect(),
+    }
+}
+
+fn as_json(checkpoint: &Checkpoint, totals: &Totals) -> serde_json::Value {
+    let metadata: Map<String, serde_json::Value> =
+        checkpoint.metadata().iter().map(|(key, value)| (key.to_owned(), scalar(value))).collect();
+    let tensors: Vec<_> = checkpoint
+        .tensors()
+        .map(|tensor| {
+            json!({
+                "name": tensor.name, "dtype": tensor.dtype.name(), "shape": tensor.shape,
+                "offset": tensor.offset, "bytes": tensor.len,
+            })
+        })
+        .collect();
+    let total = |total: &Total| json!({ "tensors": total.tensors, "elements": total.elements, "bytes": total.bytes });
+    let by_type: Map<String, serde_json::Value> = totals.by_type.iter().map(|(name, sum)| ((*name).to_owned(), total(sum))).collect();
+    json!({
+        "file": checkpoint.source().name(),
+        "bytes": checkpoint.source().len(),
+        "architecture": checkpoint.architecture().ok(),
+        "parameters": totals.all.elements,
+        "by_dtype": by_type,
+        "total": total(&totals.all),
+        "metadata": metadata,
+        "tensors": tensors,
+    })
+}

@@ -1,0 +1,109 @@
+//! Options that several commands share.
+
+use std::hash::{BuildHasher, RandomState};
+
+use clap::Args;
+use parhelion::session::{GenerateOptions, Sampling, SessionOptions};
+
+use crate::host::{DeviceChoice, DeviceRequest, SwitchChoice};
+
+/// Which device to run on.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Device")]
+pub(super) struct DeviceOptions {
+    /// Where to run
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
+    device: DeviceChoice,
+    /// Use the GPU whose name contains this; `parhelion doctor` lists them
+    #[arg(long, value_name = "NAME", conflicts_with = "device")]
+    adapter: Option<String>,
+    /// Use fewer of the GPU's abilities than it has, for tests
+    #[arg(long, value_name = "WHICH", value_enum)]
+    switches: Option<SwitchChoice>,
+}
+
+impl DeviceOptions {
+    pub(super) fn request(&self) -> DeviceRequest {
+        DeviceRequest { choice: self.device, adapter: self.adapter.clone(), switches: self.switches }
+    }
+}
+
+/// Which model to run, and how.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model")]
+pub(super) struct ModelOptions {
+    /// A .gguf file, an http(s) address of one, or a name of `parhelion models`; by default a small model that is
+    /// fetched once
+    #[arg(long, short, value_name = "MODEL")]
+    pub(super) model: Option<String>,
+    /// Tokens of context; by default the model's own, 8192 at the most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    context: Option<u32>,
+    /// All arithmetic in f32 with pinned kernels: the same tokens on every device
+    #[arg(long)]
+    reproducible: bool,
+    #[command(flatten)]
+    pub(super) device: DeviceOptions,
+}
+
+impl ModelOptions {
+    pub(super) fn session(&self) -> SessionOptions {
+        SessionOptions { context: self.context, reproducible: self.reproducible, ..SessionOptions::default() }
+    }
+}
+
+/// How the next token is chosen, and when to stop.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(super) struct SamplingOptions {
+    /// How much chance has a say; 0 always takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = Sampling::default().temperature)]
+    temperature: f32,
+    /// Choose among the K likeliest tokens; 0 for all
+    #[arg(long, value_name = "K", default_value_t = Sampling::default().top_k)]
+    top_k: u32,
+    /// Choose among the likeliest tokens that together have probability P
+    #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p)]
+    top_p: f32,
+    /// Choose among tokens at least P times as likely as the likeliest
+    #[arg(long, value_name = "P", default_value_t = Sampling::default().min_p)]
+    min_p: f32,
+    /// Makes tokens that occurred less likely; 1 for no effect
+    #[arg(long, value_name = "R", default_value_t = Sampling::default().repetition_penalty)]
+    repetition_penalty: f32,
+    /// Subtracted from a token's logit for each time it was generated
+    #[arg(long, value_name = "X", default_value_t = Sampling::default().frequency_penalty, allow_negative_numbers = true)]
+    frequency_penalty: f32,
+    /// Subtracted once from the logits of generated tokens
+    #[arg(long, value_name = "X", default_value_t = Sampling::default().presence_penalty, allow_negative_numbers = true)]
+    presence_penalty: f32,
+    /// The same seed gives the same answer on the same device; chosen by chance if not given
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// End the answer before this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// The most tokens of an answer; by default as many as the context holds
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<u32>,
+}
+
+impl SamplingOptions {
+    /// The options of the engine, with the seed that was given or one chosen by chance.
+    pub(super) fn generate(&self) -> GenerateOptions {
+        let sampling = Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            // The keys of the standard library's hash maps come from the system's randomness.
+            seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one("seed")),
+        };
+        // An empty text would end every answer before it starts.
+        let stop = self.stop.iter().filter(|text| !text.is_empty()).cloned().collect();
+        GenerateOptions { sampling, max_tokens: self.max_tokens, stop, ignore_end: false }
+    }
+}
