@@ -109,6 +109,12 @@ dtypes! {
     TQ2_0 = 35, "TQ2_0", 256, 66;
     /// OCP microscaling: a power-of-two scale, 32 x 4-bit floats.
     MXFP4 = 39, "MXFP4", 32, 17;
+    /// NVIDIA's 4-bit floats: an 8-bit float scale for each 16 of 64.
+    NVFP4 = 40, "NVFP4", 64, 36;
+    /// f16 scale, 128 signs.
+    Q1_0 = 41, "Q1_0", 128, 18;
+    /// f16 scale, 64 x 2 bits.
+    Q2_0 = 42, "Q2_0", 64, 18;
 }
 
 impl DType {
@@ -134,7 +140,7 @@ mod tests {
     #[test]
     fn ids_round_trip_and_removed_ids_stay_unknown() {
         let known: Vec<DType> = (0..64).filter_map(DType::from_ggml).collect();
-        assert_eq!(known.len(), 32);
+        assert_eq!(known.len(), 35);
         assert!(known.iter().all(|&dtype| DType::from_ggml(dtype.ggml_id()) == Some(dtype)));
         // Q4_2, Q4_3, and the repacked layouts that ggml withdrew.
         assert!([4, 5, 31, 32, 33, 36, 37, 38].iter().all(|&id| DType::from_ggml(id).is_none()));

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::{Gguf, array};
-use parhelion_loader::{Array, Checkpoint, DType, LoadError, MappedFile, MemorySource, Metadata, Source, Value};
+use parhelion_loader::{
+    Array, ChatTemplate, Checkpoint, DType, Decoder, LoadError, MappedFile, MemorySource, Metadata, Source, Tokenizer, Value,
+};
 
 /// A directory of this test's own, removed when the value goes.
 struct Scratch(PathBuf);
@@ -128,4 +130,14 @@ fn getters_name_the_key_what_was_expected_and_what_is_there() {
     for (error, expected) in errors {
         assert!(error.to_string().contains(expected), "`{expected}` is not in: {error}");
     }
+}
+
+#[test]
+fn what_is_loaded_may_move_between_threads() {
+    fn moves<T: Send + Sync>() {}
+    moves::<Checkpoint>();
+    moves::<Tokenizer>();
+    moves::<Decoder>();
+    moves::<ChatTemplate>();
+    moves::<LoadError>();
 }
