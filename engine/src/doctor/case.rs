@@ -34,7 +34,18 @@ pub struct Operand {
 enum Compare {
     Words,
     Floats { cols: usize, stride: usize, bound: Bound },
+    Judged(Judge),
     Nothing,
+}
+
+/// Gives the error of a word and the error allowed, from its index, what is expected and what was got.
+#[derive(Clone)]
+struct Judge(Arc<dyn Fn(usize, u32, u32) -> (f32, f32) + Send + Sync>);
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Judge")
+    }
 }
 
 /// What outputs hold before the call: a NaN that no kernel computes, so that elements left out are found.
@@ -60,6 +71,12 @@ impl Operand {
     #[must_use]
     pub fn floats(self, cols: usize, stride: usize, bound: Bound) -> Self {
         Self { compare: Compare::Floats { cols, stride, bound }, ..self }
+    }
+
+    /// Compares word by word with a rule of its own: for packed data.
+    #[must_use]
+    pub fn judged(self, judge: impl Fn(usize, u32, u32) -> (f32, f32) + Send + Sync + 'static) -> Self {
+        Self { compare: Compare::Judged(Judge(Arc::new(judge))), ..self }
     }
 
     /// Does not compare: for data whose meaning another output covers.
@@ -176,6 +193,13 @@ pub struct Outcome {
     written: Vec<(&'static BindingInfo, Vec<u32>)>,
 }
 
+impl Outcome {
+    /// The words of a written binding; none if the kernel writes no such binding.
+    pub fn words(&self, name: &str) -> Option<&[u32]> {
+        self.written.iter().find(|(info, _)| info.name == name).map(|(_, words)| &words[..])
+    }
+}
+
 impl Case {
     /// Whether a device can run the case's kernel.
     pub fn runs_on(&self, device: &DeviceInfo) -> bool {
@@ -286,6 +310,7 @@ impl Compare {
         match self {
             Self::Nothing => None,
             Self::Words => Some((if expected == got { 0.0 } else { f32::INFINITY }, 0.0)),
+            Self::Judged(Judge(judge)) => Some(judge(index, expected, got)),
             Self::Floats { cols, stride, .. } if index % stride >= *cols => None,
             Self::Floats { .. } if got == UNWRITTEN && expected != UNWRITTEN => Some((f32::INFINITY, 0.0)),
             Self::Floats { bound, .. } => {
@@ -299,7 +324,7 @@ impl Compare {
     fn shown(&self, expected: u32, got: u32) -> (f32, f32) {
         match self {
             Self::Floats { .. } => (f32::from_bits(expected), f32::from_bits(got)),
-            Self::Words | Self::Nothing => (expected as f32, got as f32),
+            Self::Words | Self::Judged(_) | Self::Nothing => (expected as f32, got as f32),
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct AttentionShape {
 /// The largest head that the kernels have room for in workgroup memory at WebGPU's floor limits.
 pub const MAX_HEAD_DIM: u32 = 256;
 /// Invocations of a workgroup of `attention_decode`, and KV entries of a split.
-const SPLIT: u32 = 128;
+pub(crate) const SPLIT: u32 = 128;
 /// Queries of a KV head that a workgroup of `attention_decode` can take.
 const MAX_QUERIES: u32 = 8;
 /// Steps with more rows of one sequence than this go through `attention_prefill`.
@@ -65,17 +65,28 @@ impl AttentionShape {
     }
 
     /// Half of head_dim.
-    fn pairs(&self) -> u32 {
+    pub(crate) fn pairs(&self) -> u32 {
         self.head_dim / 2
     }
 
     /// Query heads of one KV head.
-    fn group(&self) -> u32 {
+    pub(crate) fn group(&self) -> u32 {
         self.q_heads / self.kv_heads
     }
 
+    /// Workgroups of `attention_decode` that share a KV head's queries, and the queries of each.
+    pub(crate) fn query_chunks(&self) -> (u32, u32) {
+        let chunks = self.group().div_ceil(MAX_QUERIES);
+        (chunks, self.group().div_ceil(chunks))
+    }
+
+    /// Invocations of a workgroup of `rope_kv`: one a pair, and a power of two.
+    pub(crate) fn rope_workgroup(&self) -> u32 {
+        self.pairs().next_power_of_two().max(32)
+    }
+
     /// Splits that a row can need when no row attends to entries at or past `kv_len`.
-    fn splits(&self, kv_len: u32) -> u32 {
+    pub(crate) fn splits(&self, kv_len: u32) -> u32 {
         let whole = kv_len.max(1).div_ceil(SPLIT);
         // A window that begins inside a split touches one more.
         self.window.map_or(whole, |window| whole.min(window.div_ceil(SPLIT).saturating_add(1)))
@@ -88,7 +99,7 @@ impl AttentionShape {
     }
 
     /// The factor of the scores, with log2(e) so that kernels can use powers of 2.
-    fn score_scale(&self) -> f32 {
+    pub(crate) fn score_scale(&self) -> f32 {
         let scale = self.scale.map_or_else(|| 1.0 / f64::from(self.head_dim).sqrt(), f64::from);
         (scale * LOG2_E) as f32
     }
@@ -140,12 +151,12 @@ impl Attention {
         let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
         let (pairs, group) = (self.shape.pairs(), self.shape.group());
         let (qkv, step, cache, output) = (recorder.input(0), recorder.step(), recorder.kv(self.layer), recorder.output()?);
-        let chunks = group.div_ceil(MAX_QUERIES);
+        let (chunks, queries) = self.shape.query_chunks();
         let splits = self.shape.splits(recorder.shape.kv_len);
         let window = window.unwrap_or(0);
         recorder.dispatch(decode::call(
             cache.format,
-            decode::Constants { wg: SPLIT, pairs, queries: group.div_ceil(chunks) },
+            decode::Constants { wg: SPLIT, pairs, queries },
             decode::Params {
                 stride: qkv.stride,
                 q_heads,
@@ -201,7 +212,7 @@ impl Attention {
 }
 
 /// Tile sizes by the size of a head: what fits in workgroup memory at the floor limits, and sums shared by all invocations.
-pub fn prefill_constants(pairs: u32) -> prefill::Constants {
+pub(crate) fn prefill_constants(pairs: u32) -> prefill::Constants {
     let (tile, value_fours) = match pairs {
         0..=32 => (16, 1),
         33..=64 => (16, 2),

@@ -56,15 +56,14 @@ impl Operator for RopeKv {
     }
 
     fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), String> {
-        let AttentionShape { q_heads, kv_heads, head_dim, .. } = self.shape;
+        let AttentionShape { q_heads, kv_heads, .. } = self.shape;
         let (qkv, step, cache) = (recorder.input(0), recorder.step(), recorder.kv(self.layer));
-        let pairs = head_dim / 2;
         recorder.dispatch(kernel::call(
             cache.format,
             recorder.reduce(),
             kernel::Constants {
-                pairs,
-                wg: pairs.next_power_of_two().max(32),
+                pairs: self.shape.pairs(),
+                wg: self.shape.rope_workgroup(),
                 interleaved: self.pairing == Pairing::Interleaved,
                 ..kernel::Constants::default()
             },

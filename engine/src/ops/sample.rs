@@ -38,7 +38,7 @@ impl Graph {
 }
 
 /// Bytes of the summaries and processed logits of `outputs` rows.
-fn processed_bytes(vocab: u32, outputs: u32) -> u64 {
+pub(crate) fn processed_bytes(vocab: u32, outputs: u32) -> u64 {
     let chunks = u64::from(vocab.div_ceil(CHUNK));
     16 * u64::from(outputs) * chunks * (1 + u64::from(CHUNK / 4))
 }
@@ -114,16 +114,29 @@ fn penalised(raw: f32, count: u32, options: &Sampler) -> f32 {
 
 /// The scalar twin of `logits_process`.
 pub(super) fn process_twin(args: &TwinArgs<'_>) -> Result<(), String> {
-    let logits_process::Params { vocab, stride_fours, chunks, outputs } = logits_process::params(args.call);
     let logits_process::Bindings { logits, rows, samplers, counts, processed } =
         logits_process::Bindings::collect(|slot| args.read(slot), |slot| args.write(slot)).ok_or_else(twin::unbound)?;
-    let (logits, rows, samplers) = (twin::view::<f32>(logits)?, twin::view::<Row>(rows)?, twin::view::<Sampler>(samplers)?);
-    let (summaries, values) = twin::view_mut::<f32>(processed)?.split_at_mut(4 * (outputs * chunks) as usize);
-    let (vocab, chunk) = (vocab as usize, CHUNK as usize);
+    let (logits, rows, samplers) = (twin::view(logits)?, twin::view(rows)?, twin::view(samplers)?);
+    process(&logits_process::params(args.call), logits, rows, samplers, counts, twin::view_mut(processed)?);
+    Ok(())
+}
+
+/// Writes the summaries and processed logits of all outputs.
+pub(crate) fn process(
+    params: &logits_process::Params,
+    logits: &[f32],
+    rows: &[Row],
+    samplers: &[Sampler],
+    counts: &[u32],
+    processed: &mut [f32],
+) {
+    let &logits_process::Params { vocab, stride_fours, chunks, outputs } = params;
+    let (summaries, values) = processed.split_at_mut(4 * (outputs * chunks) as usize);
+    let (vocab, chunk, padded) = (vocab as usize, CHUNK as usize, (chunks * CHUNK) as usize);
     for output in 0..outputs as usize {
         let logits = &logits[output * 4 * stride_fours as usize..][..vocab];
         let counts = &counts[rows[output].sequence as usize * vocab..][..vocab];
-        let values = &mut values[output * chunks as usize * chunk..][..chunks as usize * chunk];
+        let values = &mut values[output * padded..][..padded];
         values[vocab..].fill(EXCLUDED);
         for ((value, &logit), &count) in values.iter_mut().zip(logits).zip(counts) {
             *value = penalised(sane_logit(logit), count, &samplers[output]);
@@ -138,7 +151,6 @@ pub(super) fn process_twin(args: &TwinArgs<'_>) -> Result<(), String> {
             summary.copy_from_slice(&[raw_max, raw_sum, best, token as f32]);
         }
     }
-    Ok(())
 }
 
 /// The scalar twin of `sample`.

@@ -1,0 +1,339 @@
+//! Cases of the kernels around the KV cache: rotary embedding with KV write, and attention.
+
+use half::f16;
+use parhelion_shaders::{
+    Call, attention_decode, attention_merge, attention_prefill,
+    axes::{Kv, Reduce},
+    rope_kv,
+    shared::Row,
+};
+
+use super::{Bound, Case, Operand, Rng};
+use crate::ops::{
+    attention::{AttentionShape, SPLIT, prefill_constants},
+    kv::{Half, KvLayout, PAGE, tile_words},
+    rope_table::{Pairing, RopeTable},
+};
+
+/// A step over random data: heads, KV format, and what the sequences have.
+#[derive(Debug, Clone)]
+pub struct AttentionSetup {
+    /// Heads.
+    pub shape: AttentionShape,
+    /// Format of the cache.
+    pub format: Kv,
+    /// For each sequence its entries at the end of the step, and how many of the last are rows of the step.
+    pub sequences: Vec<(u32, u32)>,
+    /// First entry that rows attend to.
+    pub begin: u32,
+    /// Largest magnitude of values.
+    pub magnitude: f32,
+    /// Makes the data.
+    pub seed: u64,
+}
+
+/// What kernels bind.
+struct Step {
+    rows: Vec<Row>,
+    pages: Vec<u32>,
+    pages_per_sequence: u32,
+    stride: u32,
+    qkv: Vec<f32>,
+    keys: Vec<u32>,
+    values: Vec<u32>,
+}
+
+/// Queries are up to this large and keys up to 1, so that scaled scores have a standard deviation of about 1, as in models.
+const QUERY: f32 = 3.0;
+
+impl AttentionSetup {
+    /// One sequence that ends with `rows` rows, causal and without a window.
+    pub fn new(format: Kv, [q_heads, kv_heads, head_dim]: [u32; 3], entries: u32, rows: u32) -> Self {
+        let shape = AttentionShape { q_heads, kv_heads, head_dim, window: None, scale: None };
+        Self { shape, format, sequences: vec![(entries, rows)], begin: 0, magnitude: 1.0, seed: 1 }
+    }
+
+    fn label(&self) -> String {
+        let Self { shape, sequences, begin, magnitude, .. } = self;
+        let AttentionShape { q_heads, kv_heads, head_dim, window, .. } = shape;
+        format!(
+            "{q_heads}:{kv_heads} heads of {head_dim}, sequences (entries, rows) {sequences:?} from {begin}, window {window:?}, values to {magnitude:e}"
+        )
+    }
+
+    /// The longest span of entries of a row.
+    fn longest(&self) -> u32 {
+        let longest = self.sequences.iter().map(|(entries, _)| *entries).max().unwrap_or(0);
+        self.shape.window.map_or(longest, |window| longest.min(window))
+    }
+
+    /// Pages in random order; those that no sequence owns, and entries past a sequence's end, hold NaN.
+    fn step(&self) -> Step {
+        let AttentionShape { kv_heads, head_dim, .. } = self.shape;
+        let mut rng = Rng::new(self.seed);
+        let owned: u32 = self.sequences.iter().map(|(entries, _)| entries.div_ceil(PAGE)).sum();
+        let pages_per_sequence = self.sequences.iter().map(|(entries, _)| entries.div_ceil(PAGE)).max().unwrap_or(0) + 1;
+        let mut free: Vec<u32> = (0..owned).collect();
+        let mut pages = vec![owned; self.sequences.len() * pages_per_sequence as usize];
+        for (sequence, (entries, _)) in self.sequences.iter().enumerate() {
+            for logical in 0..entries.div_ceil(PAGE) as usize {
+                let chosen = rng.below(free.len() as u32) as usize;
+                pages[sequence * pages_per_sequence as usize + logical] = free.swap_remove(chosen);
+            }
+        }
+        let poison = match self.format {
+            Kv::F16 => 0x7e00_7e00,
+            Kv::F32 => 0x7fc0_0000,
+        };
+        let words = (owned + 1) as usize * kv_heads as usize * tile_words(self.format, head_dim) as usize;
+        let rows = self.rows();
+        let (cols, stride) = (self.shape.qkv_cols() as u32, self.shape.qkv_cols().next_multiple_of(4) as u32);
+        let mut qkv = vec![f32::NAN; rows.len() * stride as usize];
+        for row in qkv.chunks_exact_mut(stride as usize) {
+            row[..cols as usize].fill_with(|| rng.float(QUERY));
+        }
+        Step { rows, pages, pages_per_sequence, stride, qkv, keys: vec![poison; words], values: vec![poison; words] }
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let row = |sequence: usize, slot: u32| Row {
+            token: 0,
+            sequence: sequence as u32,
+            slot,
+            begin: self.begin.min(slot),
+            end: slot + 1,
+            position: [slot, slot + 1, slot + 2],
+        };
+        let sequences = self.sequences.iter().enumerate();
+        sequences.flat_map(|(i, &(entries, rows))| (entries - rows..entries).map(move |slot| row(i, slot))).collect()
+    }
+
+    /// The step with every entry of every sequence in the cache.
+    fn filled(&self) -> Step {
+        let mut step = self.step();
+        let mut rng = Rng::new(self.seed.wrapping_add(1));
+        let (heads, dim) = (self.shape.kv_heads as usize, self.shape.head_dim as usize);
+        let layout = KvLayout {
+            format: self.format,
+            pairs: dim / 2,
+            heads,
+            pages: &step.pages,
+            pages_per_sequence: step.pages_per_sequence as usize,
+        };
+        for (sequence, &(entries, _)) in self.sequences.iter().enumerate() {
+            for (entry, head) in (0..entries).flat_map(|entry| (0..heads).map(move |head| (entry, head))) {
+                let tile = layout.tile(sequence as u32, entry, head);
+                layout.store(&mut step.keys, Half::Keys, tile, (entry % PAGE) as usize, &rng.floats(dim, 1.0));
+                layout.store(&mut step.values, Half::Values, tile, (entry % PAGE) as usize, &rng.floats(dim, self.magnitude));
+            }
+        }
+        step
+    }
+
+    /// Splits that a row needs at the most.
+    fn splits(&self) -> u32 {
+        self.shape.splits(self.sequences.iter().map(|(entries, _)| *entries).max().unwrap_or(1))
+    }
+
+    /// `attention_decode`.
+    pub fn decode(&self) -> Case {
+        let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
+        let (step, splits, pairs, group) = (self.filled(), self.splits(), self.shape.pairs(), self.shape.group());
+        let (chunks, queries) = self.shape.query_chunks();
+        let part = 2 * (pairs as usize + 1);
+        let parts = step.rows.len() * (q_heads * splits) as usize * part;
+        let magnitude = self.magnitude;
+        let bound = Bound::each(move |index, expected| match index % part {
+            m if m == part - 2 => 1e-5,
+            l if l == part - 1 => 1e-5 * expected,
+            _ => 1e-5 * SPLIT as f32 * magnitude,
+        });
+        Case {
+            label: self.label(),
+            reason: "scores are sums of head_dim products up to 3, right to a few 1e-6, and exp2 to about as much: 1e-5 of the largest \
+                     score and of sums of up to 128 weights up to 1",
+            call: attention_decode::call(
+                self.format,
+                attention_decode::Constants { wg: SPLIT, pairs, queries },
+                attention_decode::Params {
+                    stride: step.stride,
+                    q_heads,
+                    kv_heads,
+                    group,
+                    splits,
+                    pages_per_sequence: step.pages_per_sequence,
+                    window: window.unwrap_or(0),
+                    scale: self.shape.score_scale(),
+                },
+                attention_decode::Bindings {
+                    rows: Operand::new(&step.rows),
+                    pages: Operand::new(&step.pages),
+                    qkv: Operand::new(&step.qkv),
+                    k_cache: Operand::new(&step.keys),
+                    v_cache: Operand::new(&step.values),
+                    parts: Operand::output(1, parts, parts, bound),
+                },
+                [kv_heads * chunks, splits, step.rows.len() as u32],
+            ),
+        }
+    }
+
+    /// `attention_merge` of random parts.
+    pub fn merge(&self) -> Case {
+        let AttentionShape { q_heads, window, .. } = self.shape;
+        let (step, splits, pairs) = (self.step(), self.splits(), self.shape.pairs());
+        let mut rng = Rng::new(self.seed.wrapping_add(2));
+        let mut parts = Vec::new();
+        for _ in 0..step.rows.len() * (q_heads * splits) as usize {
+            let total = 65.0 + rng.float(63.0);
+            parts.extend(rng.floats(2 * pairs as usize, self.magnitude * total));
+            parts.extend([rng.float(10.0), total]);
+        }
+        let stride = self.output_stride();
+        Case {
+            label: self.label(),
+            reason: "a quotient of sums over splits: 1e-5 of the largest value is a hundred roundings",
+            call: attention_merge::call(
+                attention_merge::Constants { pairs, split: SPLIT, ..Default::default() },
+                attention_merge::Params {
+                    stride,
+                    q_heads,
+                    splits,
+                    pages_per_sequence: step.pages_per_sequence,
+                    window: window.unwrap_or(0),
+                },
+                attention_merge::Bindings {
+                    rows: Operand::new(&step.rows),
+                    parts: Operand::new(&parts),
+                    y: self.output(step.rows.len(), Bound::absolute(1e-5 * self.magnitude)),
+                },
+                [q_heads, 1, step.rows.len() as u32],
+            ),
+        }
+    }
+
+    /// `attention_prefill`.
+    pub fn prefill(&self) -> Case {
+        let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
+        let step = self.filled();
+        let constants = prefill_constants(self.shape.pairs());
+        let rows = step.rows.len() as u32;
+        let error = self.magnitude * (1e-5 + 3e-7 * (self.longest() as f32).sqrt());
+        Case {
+            label: self.label(),
+            reason: "a mean of values under weights that are right to a few 1e-6, summed with one rounding an entry",
+            call: attention_prefill::call(
+                self.format,
+                constants,
+                attention_prefill::Params {
+                    rows,
+                    stride: step.stride,
+                    y_stride: self.output_stride(),
+                    kv_heads,
+                    group: self.shape.group(),
+                    pages_per_sequence: step.pages_per_sequence,
+                    window: window.unwrap_or(0),
+                    scale: self.shape.score_scale(),
+                },
+                attention_prefill::Bindings {
+                    rows: Operand::new(&step.rows),
+                    pages: Operand::new(&step.pages),
+                    qkv: Operand::new(&step.qkv),
+                    k_cache: Operand::new(&step.keys),
+                    v_cache: Operand::new(&step.values),
+                    y: self.output(step.rows.len(), Bound::absolute(error)),
+                },
+                [q_heads, rows.div_ceil(constants.tile), 1],
+            ),
+        }
+    }
+
+    fn output_stride(&self) -> u32 {
+        (self.shape.q_heads * self.shape.head_dim).next_multiple_of(4)
+    }
+
+    fn output(&self, rows: usize, bound: Bound) -> Operand {
+        Operand::output(rows, (self.shape.q_heads * self.shape.head_dim) as usize, self.output_stride() as usize, bound)
+    }
+
+    /// `rope_kv` into an empty cache.
+    pub fn rope(&self, reduce: Reduce, table: &RopeTable) -> Case {
+        let AttentionShape { q_heads, kv_heads, head_dim, .. } = self.shape;
+        let mut step = self.step();
+        let first_value = ((q_heads + kv_heads) * head_dim) as usize;
+        for row in step.qkv.chunks_exact_mut(step.stride as usize) {
+            row[first_value..].iter_mut().for_each(|value| *value *= self.magnitude / QUERY);
+        }
+        let (cols, stride) = (self.shape.qkv_cols() as usize, step.stride as usize);
+        let error = Bound::Within { absolute: 2e-6, relative: 2e-6 };
+        let call: Call<Operand> = rope_kv::call(
+            self.format,
+            reduce,
+            rope_kv::Constants {
+                pairs: self.shape.pairs(),
+                wg: self.shape.rope_workgroup(),
+                interleaved: table.pairing == Pairing::Interleaved,
+                ..Default::default()
+            },
+            rope_kv::Params {
+                stride: step.stride,
+                q_heads,
+                kv_heads,
+                rope_pairs: table.pairs,
+                high_rows: table.high_rows,
+                pages_per_sequence: step.pages_per_sequence,
+            },
+            rope_kv::Bindings {
+                rows: Operand::new(&step.rows),
+                pages: Operand::new(&step.pages),
+                angles: Operand::new(&table.bytes),
+                qkv: Operand::new(&step.qkv).floats(cols, stride, error),
+                k_cache: self.compared(Operand::new(&step.keys), step.keys.len()),
+                v_cache: self.compared(Operand::new(&step.values), step.values.len()),
+            },
+            [q_heads + 2 * kv_heads, 1, step.rows.len() as u32],
+        );
+        Case {
+            label: format!("{}, {:?} pairs, {} rotated", self.label(), table.pairing, table.pairs),
+            reason: "two products and a sum of numbers up to 3 under a rotation made of four products: a few roundings; f16 may round to \
+                     either neighbour",
+            call,
+        }
+    }
+
+    /// A cache that is compared by its format.
+    fn compared(&self, cache: Operand, words: usize) -> Operand {
+        let tile = tile_words(self.format, self.shape.head_dim) as usize;
+        let pair_words = (PAGE * self.shape.pairs()) as usize;
+        match self.format {
+            Kv::F32 => cache.floats(words, words, Bound::Within { absolute: 2e-6, relative: 2e-6 }),
+            Kv::F16 => cache
+                .judged(move |index, expected, got| if index % tile < pair_words { halves(expected, got) } else { scale(expected, got) }),
+        }
+    }
+}
+
+/// Two packed f16 that were divided by their scale: one may be the other's neighbour, and what is small against the scale has
+/// its absolute error.
+fn halves(expected: u32, got: u32) -> (f32, f32) {
+    if expected == got {
+        return (0.0, 0.0);
+    }
+    let unpack = |word: u32| [word & 0xffff, word >> 16].map(|half| f16::from_bits(half as u16).to_f32());
+    let (expected, got) = (unpack(expected), unpack(got));
+    let error = |i: usize| (expected[i] - got[i]).abs();
+    let bound = |i: usize| expected[i].abs() / 1024.0 + 4e-6;
+    let worst = if error(0) * bound(1) > error(1) * bound(0) { 0 } else { 1 };
+    let error = error(worst);
+    (if error.is_nan() { f32::INFINITY } else { error }, bound(worst))
+}
+
+/// An entry's scale.
+fn scale(expected: u32, got: u32) -> (f32, f32) {
+    if expected == got {
+        return (0.0, 0.0);
+    }
+    let (expected, got) = (f32::from_bits(expected), f32::from_bits(got));
+    let error = (expected - got).abs();
+    (if error.is_nan() { f32::INFINITY } else { error }, 2e-6 * expected.abs())
+}

@@ -1,0 +1,194 @@
+//! Logits processing and sampling against their twins, and against what the settings promise.
+
+use std::collections::BTreeSet;
+
+use parhelion::{
+    cpu::CpuExecutor,
+    doctor::{
+        Case, Rng,
+        sampling::{GREEDY, SamplingSetup},
+    },
+    exec::{DeviceInfo, Executor, Switches},
+};
+use parhelion_shaders::shared::Sampler;
+use parhelion_tests::harness::{Threads, check, configurations};
+use pollster::block_on;
+
+/// One token, one chunk (256) more or less, the default model's, and a large one that ends inside a chunk and a vec4.
+const VOCABS: [u32; 7] = [1, 2, 255, 256, 257, 49152, 262_145];
+
+fn sampler(seed: u32) -> Sampler {
+    Sampler { temperature: 0.8, seed_lo: seed, seed_hi: !seed, step: seed % 7, ..GREEDY }
+}
+
+/// Every filter alone and together, at ordinary and extreme settings.
+fn samplers() -> Vec<Sampler> {
+    let settings = [
+        GREEDY,
+        sampler(1),
+        Sampler { top_k: 1, ..sampler(2) },
+        Sampler { top_k: 40, ..sampler(3) },
+        Sampler { top_k: 1000, ..sampler(4) },
+        Sampler { top_p: 0.0, ..sampler(5) },
+        Sampler { top_p: 0.9, ..sampler(6) },
+        Sampler { min_p: 0.05, ..sampler(7) },
+        Sampler { min_p: 1.0, ..sampler(8) },
+        Sampler { top_k: 40, top_p: 0.95, min_p: 0.05, ..sampler(9) },
+        Sampler { top_k: 300, top_p: 0.5, ..sampler(10) },
+        Sampler { temperature: 1e-9, ..sampler(11) },
+        Sampler { temperature: 100.0, top_k: 50, ..sampler(12) },
+        Sampler { repetition: 1.3, frequency: 0.7, presence: -0.4, ..sampler(13) },
+        Sampler { repetition: 1.3, frequency: 0.7, presence: 0.4, ..GREEDY },
+    ];
+    settings.to_vec()
+}
+
+/// All setups where no switch is on; a few elsewhere, since these kernels are the same with every switch.
+fn chosen(device: &DeviceInfo, setups: &[SamplingSetup], case: fn(&SamplingSetup) -> Case) -> Vec<Case> {
+    let step = if device.switches == Switches::default() { 1 } else { 5 };
+    setups.iter().step_by(step).map(case).collect()
+}
+
+fn random_setups() -> Vec<SamplingSetup> {
+    let of_vocab = |vocab: u32| {
+        // Large vocabularies take their time on software devices: every third sampler has each filter once.
+        let samplers = samplers().into_iter().step_by(if vocab > 100_000 { 3 } else { 1 }).collect();
+        SamplingSetup::random("random logits", vocab, samplers, vocab.into())
+    };
+    VOCABS.map(of_vocab).to_vec()
+}
+
+/// NaN and infinities, alone and everywhere; equal logits; zeros of both signs; magnitudes to the edge of f32.
+fn strange_setups() -> Vec<SamplingSetup> {
+    let mut rng = Rng::new(3);
+    let plain = rng.floats(700, 5.0);
+    let with = |label, change: &dyn Fn(usize, f32) -> f32| {
+        let logits: Vec<f32> = plain.iter().enumerate().map(|(i, &v)| change(i, v)).collect();
+        SamplingSetup::repeated(label, &logits, samplers())
+    };
+    vec![
+        with("a NaN in three", &|i, v| if i % 3 == 0 { f32::NAN } else { v }),
+        with("minus infinity but for two", &|i, v| if i == 300 || i == 301 { v } else { f32::NEG_INFINITY }),
+        with("nothing but NaN", &|_, _| f32::NAN),
+        with("nothing but minus infinity", &|_, _| f32::NEG_INFINITY),
+        with("one infinity", &|i, v| if i == 513 { f32::INFINITY } else { v }),
+        with("all equal", &|_, _| 1.5),
+        with("zeros of both signs", &|i, _| if i % 2 == 0 { -0.0 } else { 0.0 }),
+        with("two values", &|i, _| if i % 5 == 4 { 2.0 } else { 1.0 }),
+        with("huge", &|_, v| v * 6e37),
+        with("tiny", &|_, v| v * 1e-38),
+    ]
+}
+
+#[test]
+fn processing() {
+    let setups = [random_setups(), strange_setups()].concat();
+    check(|device| chosen(device, &setups, SamplingSetup::process));
+}
+
+#[test]
+fn choosing() {
+    let setups = [random_setups(), strange_setups()].concat();
+    check(|device| chosen(device, &setups, SamplingSetup::sample));
+}
+
+/// The tokens that the twin and the kernel choose. The kernel is the same with every switch, so one configuration will do.
+fn tokens(setup: &SamplingSetup) -> Vec<(String, Vec<u32>)> {
+    let case = setup.sample();
+    let mut twins = CpuExecutor::new(Box::new(Threads));
+    let device = twins.device().clone();
+    let twin = block_on(case.run(&mut twins, &device)).expect("the twin runs");
+    let mut outcomes = vec![("twin".to_owned(), twin)];
+    if let Some(configuration) = configurations().first() {
+        let mut gpu = configuration.gpu();
+        let outcome = configuration.waiter.block_on(case.run(&mut *gpu, &configuration.device)).expect("the kernel runs");
+        outcomes.push((configuration.name.clone(), outcome));
+    }
+    let tokens = |words: &[u32]| words.iter().step_by(2).copied().collect();
+    outcomes.into_iter().map(|(name, outcome)| (name, tokens(outcome.words("sampled").expect("an output")))).collect()
+}
+
+/// Asserts that `allowed` are exactly the tokens that many draws give.
+fn assert_support(setup: &SamplingSetup, allowed: &BTreeSet<u32>) {
+    for (name, tokens) in tokens(setup) {
+        let seen: BTreeSet<u32> = tokens.into_iter().collect();
+        assert_eq!(&seen, allowed, "{}: {name}", setup.label);
+    }
+}
+
+fn draws(count: u32, options: Sampler) -> Vec<Sampler> {
+    (0..count).map(|step| Sampler { seed_lo: 77, seed_hi: 5, step, ..options }).collect()
+}
+
+#[test]
+fn greedy_takes_the_lowest_of_equals() {
+    let mut logits = vec![0.0; 1000];
+    for token in [999, 412, 700] {
+        logits[token] = 3.0;
+    }
+    assert_support(&SamplingSetup::repeated("ties", &logits, draws(4, GREEDY)), &BTreeSet::from([412]));
+}
+
+#[test]
+fn filters_keep_what_they_promise() {
+    // Ten tokens of interest among very unlikely ones, hot enough that 300 draws miss none of those kept.
+    let mut logits = vec![-3.0; 600];
+    let interest = [599, 3, 256, 255, 410, 17, 18, 19, 500, 301];
+    for (rank, &token) in interest.iter().enumerate() {
+        logits[token as usize] = 2.0 - 0.1 * rank as f32;
+    }
+    let hot = Sampler { temperature: 3.0, ..GREEDY };
+    let kept = |count: usize| interest[..count].iter().copied().collect::<BTreeSet<u32>>();
+    let check = |label: &str, options: Sampler, allowed: BTreeSet<u32>| {
+        assert_support(&SamplingSetup::repeated(label, &logits, draws(300, options)), &allowed);
+    };
+    for k in [1, 2, 5, 10] {
+        check("top-k", Sampler { top_k: k, ..hot }, kept(k as usize));
+    }
+    // Shares of the probability at temperature 1, from the definition, each well inside a token's own share.
+    let mass: Vec<f64> = logits.iter().map(|&v| f64::from(v).exp()).collect();
+    let (total, ten) = (mass.iter().sum::<f64>(), interest.map(|token| mass[token as usize]));
+    let upto = |count: usize| ten[..count].iter().sum::<f64>();
+    for count in [1, 4, 9] {
+        let share = (upto(count) - 0.5 * ten[count - 1]) / total;
+        check("top-p", Sampler { top_p: share as f32, ..hot }, kept(count));
+        let of_those_left = (upto(count) - 0.5 * ten[count - 1]) / upto(10);
+        check("top-p of top-k", Sampler { top_k: 10, top_p: of_those_left as f32, ..hot }, kept(count));
+        let relative = (-0.1 * (count as f32 - 0.5)).exp();
+        check("min-p", Sampler { min_p: relative, ..hot }, kept(count));
+    }
+    check("min-p after the others", Sampler { top_k: 9, top_p: 0.99, min_p: (-0.35f32).exp(), ..hot }, kept(4));
+}
+
+#[test]
+fn ties_at_a_cut_go_to_the_lowest_tokens() {
+    let logits = vec![1.0; 400];
+    let hot = Sampler { temperature: 1.0, ..GREEDY };
+    let first = |count: u32| (0..count).collect::<BTreeSet<u32>>();
+    let draws = |options| draws(600, options);
+    assert_support(&SamplingSetup::repeated("top-k of equals", &logits, draws(Sampler { top_k: 37, ..hot })), &first(37));
+    // 0.0499 of 400 equal tokens is the mass of 19.96 of them: 20 are kept.
+    assert_support(&SamplingSetup::repeated("top-p of equals", &logits, draws(Sampler { top_p: 0.0499, ..hot })), &first(20));
+}
+
+/// Draws from 20 tokens many times and compares the counts with the softmax at that temperature: with 19 degrees of freedom
+/// chi-square passes 43.8 once in a thousand fair runs, and the seeds are fixed.
+#[test]
+fn draws_follow_the_distribution() {
+    const DRAWS: u32 = 4096;
+    let mut rng = Rng::new(11);
+    let logits = rng.floats(20, 2.0);
+    for (temperature, seed) in [(0.7, 1), (1.0, 2), (1.5, 3)] {
+        let options = Sampler { temperature, seed_lo: seed, ..GREEDY };
+        let samplers = (0..DRAWS).map(|step| Sampler { step, ..options }).collect();
+        let weights: Vec<f64> = logits.iter().map(|&v| f64::from(v / temperature).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        for (name, tokens) in tokens(&SamplingSetup::repeated("distribution", &logits, samplers)) {
+            let mut counts = [0u32; 20];
+            tokens.iter().for_each(|&token| counts[token as usize] += 1);
+            let expected = weights.iter().map(|w| w / total * f64::from(DRAWS));
+            let chi_square: f64 = counts.iter().zip(expected).map(|(&n, e)| (f64::from(n) - e).powi(2) / e).sum();
+            assert!(chi_square < 43.8, "{name}, temperature {temperature}: chi-square {chi_square}, counts {counts:?}");
+        }
+    }
+}
