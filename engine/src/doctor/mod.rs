@@ -3,6 +3,7 @@
 
 pub mod attention;
 mod case;
+pub mod dense;
 mod rng;
 pub mod sampling;
 

@@ -7,17 +7,17 @@ use parhelion_shaders::axes::Weight;
 use super::twin::f16_to_f32;
 
 /// Columns of a block.
-pub(super) const BLOCK: usize = 32;
+pub(crate) const BLOCK: usize = 32;
 
 /// 32 values in a row.
-pub(super) type Block = [f32; BLOCK];
+pub(crate) type Block = [f32; BLOCK];
 
 /// The planes of one part of a weight matrix.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Planes<'a> {
+pub(crate) struct Planes<'a> {
     format: Weight,
     /// Blocks of a row.
-    pub(super) blocks: usize,
+    pub(crate) blocks: usize,
     quants: &'a [[u8; 16]],
     scales: &'a [u32],
 }
@@ -27,7 +27,7 @@ impl<'a> Planes<'a> {
     ///
     /// # Errors
     /// If a plane is too short for them.
-    pub(super) fn new(format: Weight, rows: u32, blocks: u32, quants: &'a [u32], scales: Option<&'a [u32]>) -> Result<Self, String> {
+    pub(crate) fn new(format: Weight, rows: u32, blocks: u32, quants: &'a [u32], scales: Option<&'a [u32]>) -> Result<Self, String> {
         let quants: &[[u8; 16]] = bytemuck::cast_slice(quants.as_chunks::<4>().0);
         let scales = scales.unwrap_or_default();
         let count = u64::from(rows) * u64::from(blocks);
@@ -46,7 +46,7 @@ impl<'a> Planes<'a> {
     }
 
     /// A block's weights.
-    pub(super) fn block(&self, row: usize, block: usize) -> Block {
+    pub(crate) fn block(&self, row: usize, block: usize) -> Block {
         match self.format {
             Weight::F32 => weights::<F32>(self, row, block),
             Weight::F16 => weights::<F16>(self, row, block),
@@ -59,7 +59,7 @@ impl<'a> Planes<'a> {
 
     /// `out[i]` = row `first + i` times a row of activations.
     #[inline(always)]
-    pub(super) fn dot_rows(&self, first: usize, x: Activations<'_>, out: &mut [f32]) {
+    pub(crate) fn dot_rows(&self, first: usize, x: Activations<'_>, out: &mut [f32]) {
         match self.format {
             Weight::F32 => dot_rows::<F32>(self, first, x, out),
             Weight::F16 => dot_rows::<F16>(self, first, x, out),
@@ -72,7 +72,7 @@ impl<'a> Planes<'a> {
 
     /// The weights of a whole row.
     #[inline(always)]
-    pub(super) fn dequantise_row(&self, row: usize, out: &mut [Block]) {
+    pub(crate) fn dequantise_row(&self, row: usize, out: &mut [Block]) {
         match self.format {
             Weight::F32 => dequantise_row::<F32>(self, row, out),
             Weight::F16 => dequantise_row::<F16>(self, row, out),
@@ -99,9 +99,9 @@ impl<'a> Planes<'a> {
 
 /// A row of activations in blocks, zero past its last column, and the sum of each block.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Activations<'a> {
-    pub(super) blocks: &'a [Block],
-    pub(super) sums: &'a [f32],
+pub(crate) struct Activations<'a> {
+    pub(crate) blocks: &'a [Block],
+    pub(crate) sums: &'a [f32],
 }
 
 /// What a stored value means: weight = value * scale + offset. Everything here is inlined into loops that are compiled for
@@ -246,11 +246,11 @@ fn dot_rows<F: Format>(planes: &Planes<'_>, first: usize, x: Activations<'_>, ou
 
 /// Lanes that sums are kept in, so that loops over them become vector instructions. Their number is part of the result: it is
 /// the same for every instruction set.
-pub(super) const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// Adds the products of two blocks to the lanes.
 #[inline(always)]
-pub(super) fn add_products(lanes: &mut [f32; LANES], a: &Block, b: &Block) {
+pub(crate) fn add_products(lanes: &mut [f32; LANES], a: &Block, b: &Block) {
     for i in 0..BLOCK / LANES {
         for (j, lane) in lanes.iter_mut().enumerate() {
             *lane += a[i * LANES + j] * b[i * LANES + j];

@@ -14,7 +14,7 @@
 
 pub mod attention;
 mod attention_twin;
-mod blocks;
+pub(crate) mod blocks;
 mod embed;
 mod gather_rows;
 pub mod kv;

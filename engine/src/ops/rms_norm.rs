@@ -69,8 +69,8 @@ pub(super) fn twin(args: &TwinArgs<'_>) -> Result<(), String> {
         if let Some(delta) = delta {
             x.iter_mut().zip(&delta[row * stride..]).for_each(|(x, delta)| *x += delta);
         }
-        let squares: f32 = x[..cols].iter().map(|x| x * x).sum();
-        let scale = 1.0 / (squares / cols as f32 + p.eps).sqrt();
+        let squares: f64 = x[..cols].iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+        let scale = (1.0 / (squares / cols as f64 + f64::from(p.eps)).sqrt()) as f32;
         for ((y, x), w) in y[..cols].iter_mut().zip(x).zip(w) {
             *y = *x * scale * w;
         }

@@ -1,0 +1,368 @@
+//! Cases of the dense kernels: embedding, products with weight matrices, normalisation, gating, gathers.
+
+use parhelion_shaders::{
+    Call,
+    axes::{Delta, Reduce, Tile, Weight},
+    embed, gather_rows, grid, matmul, matvec, rms_norm,
+    shared::Row,
+    swiglu,
+};
+
+use super::{Bound, Case, Operand, Rng};
+use crate::ops::blocks::{BLOCK, Planes};
+
+mod weights;
+
+pub use weights::{Scales, WeightData};
+
+/// Half a unit in the last place of 1: what one rounding loses at the most, relative to the result.
+const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
+
+/// x times a weight matrix, with random data.
+#[derive(Debug, Clone, Copy)]
+pub struct Product {
+    /// Format of the weights.
+    pub format: Weight,
+    /// Rows of x.
+    pub x_rows: u32,
+    /// Rows of the matrix.
+    pub rows: u32,
+    /// Columns of the matrix and of x.
+    pub cols: u32,
+    /// Column of y that the first row gives.
+    pub y_offset: u32,
+    /// Largest magnitude in x.
+    pub magnitude: f32,
+}
+
+/// A product's data, and what its results may differ by.
+struct ProductData {
+    x: Vec<f32>,
+    weights: WeightData,
+    y: Operand,
+    x_stride: u32,
+    y_stride: u32,
+}
+
+impl Product {
+    /// Plain shapes: x of magnitude 1, results from the first column on.
+    pub fn new(format: Weight, x_rows: u32, rows: u32, cols: u32) -> Self {
+        Self { format, x_rows, rows, cols, y_offset: 0, magnitude: 1.0 }
+    }
+
+    fn label(&self) -> String {
+        let Self { x_rows, rows, cols, y_offset, magnitude, .. } = self;
+        format!("{rows} x {cols} times {x_rows} rows of magnitude {magnitude:e}, to column {y_offset}")
+    }
+
+    fn data(&self, extra: impl Fn(&TermSizes) -> f64) -> ProductData {
+        let mut rng = Rng::new(u64::from(self.cols) << 32 | u64::from(self.rows));
+        let (x_stride, y_stride) = (self.cols.next_multiple_of(4), (self.y_offset + self.rows).next_multiple_of(4));
+        let x = padded_rows(&mut rng, self.x_rows, self.cols, x_stride, self.magnitude);
+        let weights = WeightData::new(&mut rng, self.format, self.rows, self.cols, Scales::Moderate);
+        let bounds = self.bounds(&x, &weights, y_stride as usize, extra);
+        let cols = (self.y_offset + self.rows) as usize;
+        let y = Operand::output(self.x_rows as usize, cols, y_stride as usize, Bound::each(move |index, _| bounds[index]));
+        ProductData { x, weights, y, x_stride, y_stride }
+    }
+
+    /// For each element of y what two sums over the same terms in different orders can differ by: a kernel adds up blocks of 32
+    /// columns before they join a chain over at most all blocks, and each operation rounds once. `extra` comes on top.
+    fn bounds(&self, x: &[f32], weights: &WeightData, y_stride: usize, extra: impl Fn(&TermSizes) -> f64) -> Vec<f32> {
+        let (cols, stride) = (self.cols as usize, self.cols.next_multiple_of(4) as usize);
+        let mut bounds = vec![0.0; self.x_rows as usize * y_stride];
+        for n in 0..self.rows as usize {
+            let w = weights.magnitudes(n);
+            for (m, x) in x.chunks(stride).enumerate() {
+                let sizes = TermSizes::new(&w[..cols], &x[..cols]);
+                let depth = (cols.div_ceil(BLOCK) + BLOCK) as f64;
+                let bound = 2.0 * depth * ROUNDING * sizes.products + extra(&sizes);
+                bounds[m * y_stride + self.y_offset as usize + n] = bound as f32;
+            }
+        }
+        bounds
+    }
+
+    /// The case of `matvec`. `lanes` and `rows` are the constants of the kernel.
+    pub fn matvec(&self, reduce: Reduce, lanes: u32, rows: u32) -> Case {
+        let ProductData { x, weights, y, x_stride, y_stride } = self.data(|_| 0.0);
+        let constants = matvec::Constants { wg: lanes.max(matvec::Constants::default().wg), lanes, rows, ..Default::default() };
+        let [groups_x, groups_y] = grid(self.rows.div_ceil(constants.wg / lanes * rows));
+        let call = matvec::call(
+            self.format,
+            reduce,
+            constants,
+            matvec::Params { rows: self.rows, cols: self.cols, blocks: weights.blocks, x_stride, y_stride, y_offset: self.y_offset },
+            matvec::Bindings { x: Operand::new(&x), quants: weights.quants(), scales: weights.scales(), y },
+            [groups_x, groups_y, self.x_rows],
+        );
+        let label = format!("{}, {lanes} lanes for {rows} rows", self.label());
+        Case { label, reason: "sums in different orders, one rounding an operation", call }
+    }
+
+    /// The case of `matmul` with square tiles of `size`.
+    pub fn matmul(&self, tile: Tile, size: u32) -> Case {
+        let ProductData { x, weights, y, x_stride, y_stride } = match tile {
+            Tile::F32 => self.data(|_| 0.0),
+            Tile::F16 => self.data(TermSizes::f16_error),
+        };
+        let [groups_x, groups_y] = grid(self.x_rows.div_ceil(size) * self.rows.div_ceil(size));
+        let call = matmul::call(
+            self.format,
+            tile,
+            matmul::Constants { tile_x: size, tile_w: size },
+            matmul::Params {
+                x_rows: self.x_rows,
+                rows: self.rows,
+                cols: self.cols,
+                blocks: weights.blocks,
+                x_stride,
+                y_stride,
+                y_offset: self.y_offset,
+            },
+            matmul::Bindings { x: Operand::new(&x), quants: weights.quants(), scales: weights.scales(), y },
+            [groups_x, groups_y, 1],
+        );
+        let reason = "sums in different orders, one rounding an operation; f16 tiles round every factor to 11 bits";
+        Case { label: format!("{}, tiles of {size}", self.label()), reason, call }
+    }
+}
+
+/// Sizes of the terms of one sum, which error bounds are made of.
+struct TermSizes {
+    /// The sum of |w x|.
+    products: f64,
+    /// The sum of each block's largest |x| times its |w|, and the other way round.
+    peaks: f64,
+}
+
+impl TermSizes {
+    fn new(w: &[f64], x: &[f32]) -> Self {
+        let mut sizes = Self { products: 0.0, peaks: 0.0 };
+        for (w, x) in w.chunks(BLOCK).zip(x.chunks(BLOCK)) {
+            let peak = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
+            let (peak_w, peak_x) = (peak(&mut w.iter().copied()), peak(&mut x.iter().map(|x| f64::from(x.abs()))));
+            for (w, x) in w.iter().zip(x) {
+                let x = f64::from(x.abs());
+                sizes.products += w * x;
+                sizes.peaks += peak_w * x + w * peak_x;
+            }
+        }
+        sizes
+    }
+
+    /// What rounding both factors to f16 costs when each row of a block is scaled so that its largest value lies in [1, 2): half a
+    /// unit in 11 bits of a normal number, and all of a subnormal one (under 2^-14) where those are flushed.
+    fn f16_error(&self) -> f64 {
+        self.products / 1023.0 + self.peaks / 16384.0
+    }
+}
+
+/// Rows of random numbers whose padding is NaN, which must not reach a result.
+fn padded_rows(rng: &mut Rng, rows: u32, cols: u32, stride: u32, magnitude: f32) -> Vec<f32> {
+    let mut values = vec![f32::NAN; rows as usize * stride as usize];
+    for row in values.chunks_mut(stride as usize) {
+        row[..cols as usize].fill_with(|| rng.float(magnitude));
+    }
+    values
+}
+
+/// Rows of a table in any weight format.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedding {
+    /// Format of the table.
+    pub format: Weight,
+    /// First token of the table's part.
+    pub first_token: u32,
+    /// Tokens of the part.
+    pub tokens: u32,
+    /// Columns.
+    pub cols: u32,
+    /// Rows of the step; some of them are of other parts.
+    pub rows: u32,
+    /// Scales of the blocks.
+    pub scales: Scales,
+}
+
+impl Embedding {
+    /// The case.
+    pub fn case(&self) -> Case {
+        const SCALE: f32 = 2.0;
+        let Self { format, first_token, tokens, cols, rows, .. } = *self;
+        let mut rng = Rng::new(u64::from(cols));
+        let weights = WeightData::new(&mut rng, format, tokens, cols, self.scales);
+        let y_stride = cols.next_multiple_of(4);
+        // Every fourth row is of another part and must stay as it is.
+        let step: Vec<Row> = (0..rows)
+            .map(|i| {
+                let token = if i % 4 == 3 { first_token.wrapping_add(tokens) } else { first_token + rng.below(tokens) };
+                Row { token, sequence: 0, slot: i, begin: 0, end: i + 1, position: [i; 3] }
+            })
+            .collect();
+        let mut bounds = vec![0.0; (rows * y_stride) as usize];
+        for (row, bounds) in step.iter().zip(bounds.chunks_mut(y_stride as usize)).filter(|(row, _)| row.token - first_token < tokens) {
+            let token = (row.token - first_token) as usize;
+            for (bound, (size, flushed)) in bounds.iter_mut().zip(weights.magnitudes(token).into_iter().zip(weights.flushed(token))) {
+                *bound = (f64::from(SCALE) * (2.0 * ROUNDING * size + flushed)) as f32;
+            }
+        }
+        let constants = embed::Constants::default();
+        let [x, y] = grid((rows * weights.blocks).div_ceil(constants.wg));
+        let call = embed::call(
+            format,
+            constants,
+            embed::Params { rows, first_token, tokens, cols, blocks: weights.blocks, y_stride, scale: SCALE },
+            embed::Bindings {
+                rows: Operand::new(&step),
+                quants: weights.quants(),
+                scales: weights.scales(),
+                y: Operand::output(rows as usize, cols as usize, y_stride as usize, Bound::each(move |index, _| bounds[index])),
+            },
+            [x, y, 1],
+        );
+        let label = format!("{rows} rows of {cols} from tokens {first_token}+{tokens}, {:?} scales", self.scales);
+        Case { label, reason: "the rounding of one fused multiply-add; subnormal scales may be flushed", call }
+    }
+}
+
+/// RMSNorm of random rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Normalisation {
+    /// Whether something is added first.
+    pub delta: Delta,
+    /// How sums are made.
+    pub reduce: Reduce,
+    /// Rows.
+    pub rows: u32,
+    /// Columns.
+    pub cols: u32,
+    /// Largest magnitude in x.
+    pub magnitude: f32,
+}
+
+impl Normalisation {
+    /// The case.
+    pub fn case(&self) -> Case {
+        let Self { delta, reduce, rows, cols, magnitude } = *self;
+        let mut rng = Rng::new(u64::from(cols));
+        let stride = cols.next_multiple_of(4);
+        let mut random = |rows, magnitude| padded_rows(&mut rng, rows, cols, stride, magnitude);
+        let (x, added, w) = (random(rows, magnitude), random(rows, magnitude), random(1, 2.0));
+        let (columns, row) = (cols as usize, stride as usize);
+        let constants = rms_norm::Constants::default();
+        // Squares are positive: their sum is as exact as its deepest chain of additions is short, and its root halves that.
+        // An inverse square root may be 2 units off (Vulkan), a division 2.5, a product half a unit.
+        let depth = f64::from(cols) / f64::from(4 * constants.wg) + 16.0;
+        let bound = Bound::relative(((depth + 12.0) * 2.0 * ROUNDING) as f32, f32::MIN_POSITIVE);
+        let [groups_x, groups_y] = grid(rows);
+        let call = rms_norm::call(
+            delta,
+            reduce,
+            constants,
+            rms_norm::Params { rows, cols, stride, eps: 1e-5 },
+            rms_norm::Bindings {
+                x: Operand::new(&x).floats(columns, row, Bound::EXACT),
+                delta: (delta == Delta::Add).then(|| Operand::new(&added)),
+                w: Operand::new(&w),
+                y: Operand::output(rows as usize, columns, row, bound),
+            },
+            [groups_x, groups_y, 1],
+        );
+        Case {
+            label: format!("{rows} rows of {cols}, magnitude {magnitude:e}"),
+            reason: "a sum of squares, an inverse root, two products",
+            call,
+        }
+    }
+}
+
+/// SwiGLU of random rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Gate {
+    /// Rows.
+    pub rows: u32,
+    /// Columns of the result.
+    pub cols: u32,
+    /// Largest magnitude of gates and of what they multiply.
+    pub magnitude: f32,
+}
+
+impl Gate {
+    /// The case.
+    pub fn case(&self) -> Case {
+        let Self { rows, cols, magnitude } = *self;
+        let (x_stride, y_stride) = ((2 * cols).next_multiple_of(4), cols.next_multiple_of(4));
+        let x = padded_rows(&mut Rng::new(u64::from(cols)), rows, 2 * cols, x_stride, magnitude);
+        let (columns, from, to) = (cols as usize, x_stride as usize, y_stride as usize);
+        let inputs = x.clone();
+        // WGSL allows exp(v) 3 + 2 |v| units, and a result under f32's normal numbers may be flushed.
+        let bound = move |index: usize, expected: f32| {
+            let at = index / to * from + index % to;
+            let (gate, up) = (inputs[at], inputs[at + columns]);
+            expected.abs() * (3.0 + 2.0 * gate.abs().min(100.0) + 8.0) * f32::EPSILON + 2.0 * f32::MIN_POSITIVE * (1.0 + (gate * up).abs())
+        };
+        let constants = swiglu::Constants::default();
+        let [groups_x, groups_y] = grid((rows * cols).div_ceil(constants.wg));
+        let call = swiglu::call(
+            constants,
+            swiglu::Params { rows, n: cols, x_stride, y_stride },
+            swiglu::Bindings { gate_up: Operand::new(&x), y: Operand::output(rows as usize, columns, to, Bound::each(bound)) },
+            [groups_x, groups_y, 1],
+        );
+        Case { label: format!("{rows} rows of {cols}, magnitude {magnitude:e}"), reason: "an exponential of 3 + 2 |v| units", call }
+    }
+}
+
+/// A gather of random rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Gathering {
+    /// Rows to choose from.
+    pub rows: u32,
+    /// Rows chosen; one of them past the last, which must read the last.
+    pub count: u32,
+    /// Columns.
+    pub cols: u32,
+}
+
+impl Gathering {
+    /// The case.
+    pub fn case(&self) -> Case {
+        let Self { rows, count, cols } = *self;
+        let mut rng = Rng::new(u64::from(cols));
+        let stride = cols.next_multiple_of(4);
+        let x = padded_rows(&mut rng, rows, cols, stride, 1.0);
+        let mut index: Vec<u32> = (0..count).map(|_| rng.below(rows)).collect();
+        index[count as usize / 2] = rows;
+        let constants = gather_rows::Constants::default();
+        let [groups_x, groups_y] = grid((count * (stride / 4)).div_ceil(constants.wg));
+        let call: Call<Operand> = gather_rows::call(
+            constants,
+            gather_rows::Params { count, rows, stride },
+            gather_rows::Bindings {
+                x: Operand::new(&x),
+                index: Operand::new(&index),
+                y: Operand::output(count as usize, cols as usize, stride as usize, Bound::EXACT),
+            },
+            [groups_x, groups_y, 1],
+        );
+        Case { label: format!("{count} of {rows} rows of {cols}"), reason: "a copy", call }
+    }
+}
+
+/// Small cases of every variant, for a device whose largest subgroup is `subgroup_max`.
+pub fn small(subgroup_max: u32) -> Vec<Case> {
+    let mut cases = vec![Gate { rows: 3, cols: 130, magnitude: 4.0 }.case(), Gathering { rows: 9, count: 5, cols: 70 }.case()];
+    for &reduce in Reduce::ALL {
+        for &delta in Delta::ALL {
+            cases.push(Normalisation { delta, reduce, rows: 3, cols: 577, magnitude: 3.0 }.case());
+        }
+    }
+    for &format in Weight::ALL {
+        cases.push(Embedding { format, first_token: 7, tokens: 20, cols: 96, rows: 9, scales: Scales::Moderate }.case());
+        let few = Product::new(format, 2, 19, 576);
+        cases.extend(Reduce::ALL.iter().map(|&reduce| few.matvec(reduce, subgroup_max.max(32), 2)));
+        let many = Product::new(format, 35, 37, 160);
+        cases.extend(Tile::ALL.iter().map(|&tile| many.matmul(tile, 32)));
+    }
+    cases
+}
