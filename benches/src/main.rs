@@ -1,3 +1,105 @@
-//! The benchmark harness.
+//! parhelion's benchmark harness: how fast each part is and how near the device's limit.
 
-fn main() {}
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, SwitchChoice};
+
+mod kernels;
+mod measure;
+mod model;
+mod synth;
+
+/// Measures parhelion. Every figure is a median after a warm-up, and comes with the bytes it moved and the fraction that this is of the
+/// device's own copy bandwidth, measured in the same run.
+///
+/// Examples:
+///   parhelion-bench decode --model model.gguf
+///   parhelion-bench prefill --shape llama-1b --quant Q4_0 --tokens 512
+///   parhelion-bench kernels --shape llama-8b --json kernels.json
+#[derive(Parser)]
+#[command(verbatim_doc_comment)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Tokens a second, one after another.
+    Decode(ModelArgs),
+    /// Prompt tokens a second.
+    Prefill(ModelArgs),
+    /// From the file to a model that can answer.
+    Load(ModelArgs),
+    /// Every kernel of a synthetic model by itself
+    Kernels(ModelArgs),
+}
+
+/// Which device, and where the figures go.
+#[derive(Args, Clone)]
+struct DeviceArgs {
+    /// Where to run
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceChoice,
+    /// Only adapters whose name contains this
+    #[arg(long)]
+    adapter: Option<String>,
+    /// Which abilities of the GPU to use; all that it has unless given
+    #[arg(long, value_enum)]
+    switches: Option<SwitchChoice>,
+    /// Write the figures to this file as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl DeviceArgs {
+    fn open(&self) -> Result<Device, Box<dyn std::error::Error>> {
+        let request = DeviceRequest { choice: self.device, adapter: self.adapter.clone(), switches: self.switches };
+        Ok(Device::open(&request)?)
+    }
+}
+
+/// Which model, and how much of it.
+#[derive(Args, Clone)]
+struct ModelArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// A GGUF file; without it a synthetic model of --shape and --quant
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// smollm2-135m, llama-1b, llama-3b or llama-8b
+    #[arg(long, default_value = "smollm2-135m")]
+    shape: String,
+    /// Q4_0, Q8_0 or F16
+    #[arg(long, default_value = "Q4_0")]
+    quant: String,
+    /// Tokens to generate, or of the prompt
+    #[arg(long)]
+    tokens: Option<u32>,
+    /// Tokens already in the cache when decoding starts
+    #[arg(long, default_value_t = 8)]
+    depth: u32,
+    /// Runs, of which the median counts
+    #[arg(long, default_value_t = 5)]
+    repeat: u32,
+    /// Pinned f32 kernels
+    #[arg(long)]
+    reproducible: bool,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().what {
+        What::Decode(args) => model::decode(&args),
+        What::Prefill(args) => model::prefill(&args),
+        What::Load(args) => model::load(&args),
+        What::Kernels(args) => kernels::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -6,10 +6,7 @@ use super::{
     Family, Name, Reorder,
     config::{Config, Keys},
 };
-use crate::{
-    graph::Graph,
-    ops::attention::AttentionShape,
-};
+use crate::{graph::Graph, ops::attention::AttentionShape};
 
 pub(super) static FAMILY: Family = Family { architectures: &["llama"], config, names: NAMES, build };
 

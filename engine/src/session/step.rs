@@ -1,6 +1,5 @@
 //! Steps: rows of any sequences through the model at once.
 
-use bytemuck::Zeroable;
 use parhelion_shaders::shared::Row;
 
 use super::{EngineError, SequenceId, Session, closed};
@@ -136,7 +135,7 @@ impl Session {
             }
             tokens.push(row.token);
             let (sequence, end) = (row.sequence.0, slot + 1);
-            out.push(Row { token: row.token, sequence, slot, begin: 0, end, position: [slot; 3], ..Row::zeroed() });
+            out.push(Row { token: row.token, sequence, slot, begin: 0, end, position: [slot; 3] });
         }
         for (sequence, len) in self.lengths(rows) {
             self.reserve(sequence, len)?;

@@ -107,22 +107,23 @@ fn build_bpe(metadata: &Metadata, tokens: &Strings, kinds: &[TokenKind], rules: 
         .map_err(|error| LoadError::Tokenizer { file: metadata.file().to_owned(), reason: error.to_string() })
 }
 
-/// The merges, each two tokens whose concatenation is a third: the encoder takes that for granted.
+/// The merges, each of two tokens. Those whose concatenation is no token can never be applied and are left out, as llama.cpp
+/// does: the encoder takes it for granted that there is one.
 fn read_merges(metadata: &Metadata, ids: &HashMap<&str, u32>) -> Result<Vec<(String, String)>, LoadError> {
     let lines = metadata.strings(MERGES)?;
     let mut merges = Vec::with_capacity(lines.len());
     let mut joined = String::new();
     for (number, line) in lines.iter().enumerate() {
-        let pair = line.split_once(' ').filter(|(left, right)| {
-            joined.clear();
-            joined.extend([*left, *right]);
-            [left, right, joined.as_str()].iter().all(|text| ids.contains_key(*text)) && !left.is_empty() && !right.is_empty()
-        });
-        let Some((left, right)) = pair else {
-            let expected = format!("two of `{TOKENS}` with a space between, which together are a third");
+        let known = |text: &str| !text.is_empty() && ids.contains_key(text);
+        let Some((left, right)) = line.split_once(' ').filter(|(left, right)| known(left) && known(right)) else {
+            let expected = format!("two of `{TOKENS}` with a space between");
             return Err(metadata.bad_value(MERGES, expected, format!("{line:?} as merge {number}")));
         };
-        merges.push((left.to_owned(), right.to_owned()));
+        joined.clear();
+        joined.extend([left, right]);
+        if known(&joined) {
+            merges.push((left.to_owned(), right.to_owned()));
+        }
     }
     Ok(merges)
 }

@@ -1,0 +1,250 @@
+//! GGUF files of real models' shapes filled with random weights, made in memory: speed needs size, not sense.
+
+use half::f16;
+
+/// A model's sizes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) name: &'static str,
+    pub(crate) layers: u32,
+    pub(crate) hidden: u32,
+    pub(crate) heads: u32,
+    pub(crate) kv_heads: u32,
+    pub(crate) head_dim: u32,
+    pub(crate) ffn: u32,
+    pub(crate) vocab: u32,
+}
+
+const fn shape(name: &'static str, [layers, hidden, heads, kv_heads, head_dim, ffn, vocab]: [u32; 7]) -> Shape {
+    Shape { name, layers, hidden, heads, kv_heads, head_dim, ffn, vocab }
+}
+
+/// The shapes of published models.
+pub(crate) const SHAPES: &[Shape] = &[
+    shape("smollm2-135m", [30, 576, 9, 3, 64, 1536, 49_152]),
+    shape("llama-1b", [16, 2048, 32, 8, 64, 8192, 128_256]),
+    shape("llama-3b", [28, 3072, 24, 8, 128, 8192, 128_256]),
+    shape("llama-8b", [32, 4096, 32, 8, 128, 14_336, 128_256]),
+];
+
+/// A format that weights are made in: ggml's number, bytes of a block of 32, and the spread of its integers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quant {
+    pub(crate) name: &'static str,
+    id: u32,
+    block_bytes: usize,
+    spread: f32,
+}
+
+/// Formats that can be made.
+pub(crate) const QUANTS: &[Quant] = &[
+    Quant { name: "Q4_0", id: 2, block_bytes: 18, spread: 4.6 },
+    Quant { name: "Q8_0", id: 8, block_bytes: 34, spread: 74.0 },
+    Quant { name: "F16", id: 1, block_bytes: 64, spread: 1.0 },
+];
+
+/// The shape and format of these names.
+pub(crate) fn find(shape: &str, quant: &str) -> Result<(&'static Shape, &'static Quant), String> {
+    let known = SHAPES.iter().find(|known| known.name == shape).zip(QUANTS.iter().find(|known| known.name == quant));
+    known.ok_or_else(|| format!("no synthetic model of shape `{shape}` in `{quant}`: see --help"))
+}
+
+const ALIGNMENT: usize = 32;
+
+struct Tensor {
+    name: String,
+    rows: u32,
+    /// None for a vector of ones.
+    cols: Option<u32>,
+    quant: Quant,
+}
+
+/// A GGUF file of `shape`, its matrices in `quant` (the embedding in Q8_0 unless that is F16).
+pub(crate) fn gguf(shape: &Shape, quant: &Quant) -> Vec<u8> {
+    let tensors = tensors(shape, quant);
+    let mut out = Writer::default();
+    out.bytes(b"GGUF");
+    out.u32(3);
+    out.u64(tensors.len() as u64);
+    metadata(&mut out, shape);
+    let mut offset = 0;
+    for tensor in &tensors {
+        out.string(&tensor.name);
+        match tensor.cols {
+            Some(cols) => {
+                out.u32(2);
+                out.u64(u64::from(cols));
+                out.u64(u64::from(tensor.rows));
+            }
+            None => {
+                out.u32(1);
+                out.u64(u64::from(tensor.rows));
+            }
+        }
+        out.u32(if tensor.cols.is_some() { tensor.quant.id } else { 0 });
+        out.u64(offset as u64);
+        offset += tensor.len().next_multiple_of(ALIGNMENT);
+    }
+    out.pad();
+    out.0.reserve_exact(offset);
+    let mut random = Random(1);
+    for tensor in &tensors {
+        tensor.fill(&mut out, &mut random);
+        out.pad();
+    }
+    out.0
+}
+
+fn tensors(s: &Shape, quant: &Quant) -> Vec<Tensor> {
+    let table = if quant.name == "F16" { quant } else { &QUANTS[1] };
+    let matrix = |name: String, rows, cols| Tensor { name, rows, cols: Some(cols), quant: *quant };
+    let vector = |name: String| Tensor { name, rows: s.hidden, cols: None, quant: *quant };
+    let mut out =
+        vec![Tensor { quant: *table, ..matrix("token_embd.weight".into(), s.vocab, s.hidden) }, vector("output_norm.weight".into())];
+    let (q, kv) = (s.heads * s.head_dim, s.kv_heads * s.head_dim);
+    for i in 0..s.layers {
+        let name = |part: &str| format!("blk.{i}.{part}.weight");
+        out.extend([
+            vector(name("attn_norm")),
+            matrix(name("attn_q"), q, s.hidden),
+            matrix(name("attn_k"), kv, s.hidden),
+            matrix(name("attn_v"), kv, s.hidden),
+            matrix(name("attn_output"), s.hidden, q),
+            vector(name("ffn_norm")),
+            matrix(name("ffn_gate"), s.ffn, s.hidden),
+            matrix(name("ffn_up"), s.ffn, s.hidden),
+            matrix(name("ffn_down"), s.hidden, s.ffn),
+        ]);
+    }
+    out
+}
+
+impl Tensor {
+    fn len(&self) -> usize {
+        match self.cols {
+            Some(cols) => self.rows as usize * (cols as usize / 32) * self.quant.block_bytes,
+            None => self.rows as usize * 4,
+        }
+    }
+
+    /// Random weights of standard deviation about 1/sqrt(cols), as a trained model's are.
+    fn fill(&self, out: &mut Writer, random: &mut Random) {
+        let Some(cols) = self.cols else {
+            (0..self.rows).for_each(|_| out.bytes(&1.0_f32.to_le_bytes()));
+            return;
+        };
+        let scale = f16::from_f32(1.0 / (cols as f32).sqrt() / self.quant.spread);
+        for _ in 0..self.len() / self.quant.block_bytes {
+            if self.quant.name == "F16" {
+                (0..32).for_each(|_| out.bytes(&f16::from_f32(random.uniform() * scale.to_f32()).to_le_bytes()));
+            } else {
+                out.bytes(&scale.to_le_bytes());
+                (0..(self.quant.block_bytes - 2) / 2).for_each(|_| out.bytes(&(random.next() as u16).to_le_bytes()));
+            }
+        }
+    }
+}
+
+fn metadata(out: &mut Writer, s: &Shape) {
+    let numbers = [
+        ("context_length", 8192),
+        ("embedding_length", s.hidden),
+        ("block_count", s.layers),
+        ("feed_forward_length", s.ffn),
+        ("attention.head_count", s.heads),
+        ("attention.head_count_kv", s.kv_heads),
+        ("attention.key_length", s.head_dim),
+        ("attention.value_length", s.head_dim),
+        ("rope.dimension_count", s.head_dim),
+    ];
+    out.u64(numbers.len() as u64 + 9);
+    out.text("general.architecture", "llama");
+    out.text("general.name", &format!("synthetic {}", s.name));
+    for (name, value) in numbers {
+        out.number(&format!("llama.{name}"), value);
+    }
+    out.string("llama.rope.freq_base");
+    out.u32(6);
+    out.bytes(&500_000.0_f32.to_le_bytes());
+    out.text("tokenizer.ggml.model", "gpt2");
+    out.text("tokenizer.ggml.pre", "default");
+    out.number("tokenizer.ggml.eos_token_id", s.vocab - 1);
+    let tokens: Vec<String> = byte_symbols().chain((256..s.vocab - 1).map(|i| format!("tok{i}"))).chain(["<|end|>".into()]).collect();
+    out.strings("tokenizer.ggml.tokens", &tokens);
+    out.strings("tokenizer.ggml.merges", &["a b".into(), "c d".into()]);
+    out.string("tokenizer.ggml.token_type");
+    out.u32(9);
+    out.u32(5);
+    out.u64(u64::from(s.vocab));
+    (1..s.vocab).for_each(|_| out.u32(1));
+    out.u32(3);
+}
+
+/// The characters that byte-level BPE writes bytes as: printable ones as themselves, the rest from U+0100 on.
+fn byte_symbols() -> impl Iterator<Item = String> {
+    let printable = |b: &u32| (33..127).contains(b) || (161..173).contains(b) || (174..256).contains(b);
+    let own = (0..256).filter(printable);
+    let moved = (0..256_u32).filter(move |b| !printable(b)).enumerate().map(|(i, _)| 256 + i as u32);
+    own.chain(moved).filter_map(char::from_u32).map(String::from)
+}
+
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    fn string(&mut self, text: &str) {
+        self.u64(text.len() as u64);
+        self.bytes(text.as_bytes());
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.string(key);
+        self.u32(8);
+        self.string(value);
+    }
+
+    fn number(&mut self, key: &str, value: u32) {
+        self.string(key);
+        self.u32(4);
+        self.u32(value);
+    }
+
+    fn strings(&mut self, key: &str, values: &[String]) {
+        self.string(key);
+        self.u32(9);
+        self.u32(8);
+        self.u64(values.len() as u64);
+        values.iter().for_each(|value| self.string(value));
+    }
+
+    fn pad(&mut self) {
+        self.0.resize(self.0.len().next_multiple_of(ALIGNMENT), 0);
+    }
+}
+
+/// A 64-bit linear congruential generator: only speed matters here.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 32) as u32
+    }
+
+    /// Of standard deviation 1.
+    fn uniform(&mut self) -> f32 {
+        (self.next() as f32 / u32::MAX as f32 - 0.5) * 3.464
+    }
+}

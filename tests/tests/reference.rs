@@ -1,0 +1,255 @@
+//! SmolLM2-135M-Instruct against an independent implementation: numpy in f32 over the dequantised weights. The reference's
+//! tokens are forced, so that one close call does not hide the rest.
+//!
+//! Bounds: `--reproducible` is f32 throughout like the reference, which sums in another order: logits of magnitude 20
+//! come out within 1e-3. The default keeps the KV cache (and, with f16, tiles of activations) in f16, whose rounding of
+//! 2^-11 an element moves logits by 1e-2; 3e-2 leaves room for other drivers.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::{path::Path, rc::Rc, sync::Arc};
+
+use parhelion::{
+    exec::ExecError,
+    loader::{Checkpoint, MappedFile, Specials},
+    session::{GenerateOptions, RowInput, Sampling, SequenceId, Session, SessionOptions},
+};
+use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, Driver, Stopwatch, SwitchChoice};
+use parhelion_tests::{fixtures::smollm2, harness::ADAPTER, skip};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Reference {
+    results: Vec<Prompt>,
+}
+
+#[derive(Deserialize)]
+struct Prompt {
+    name: String,
+    prompt: String,
+    parse_special: bool,
+    prompt_token_ids: Vec<u32>,
+    generated_token_ids: Vec<u32>,
+    logit_margin_top1_top2: Vec<f32>,
+    first_step_top10_logits: Vec<(usize, f32)>,
+}
+
+fn reference() -> Vec<Prompt> {
+    let text = include_str!("../fixtures/smollm2_numpy_f32.json");
+    serde_json::from_str::<Reference>(text).unwrap().results
+}
+
+/// A device to test on.
+struct Config {
+    name: &'static str,
+    request: DeviceRequest,
+}
+
+/// The scalar path, and a GPU with each combination of switches that it can do, the lowest at WebGPU's floor limits.
+fn configs() -> Vec<Config> {
+    let adapter = std::env::var(ADAPTER).ok();
+    let gpu = |switches| DeviceRequest { choice: DeviceChoice::Gpu, adapter: adapter.clone(), switches: Some(switches) };
+    let all = [
+        ("scalar", DeviceRequest { choice: DeviceChoice::Cpu, ..DeviceRequest::default() }),
+        ("floor", gpu(SwitchChoice::Floor)),
+        ("subgroups", gpu(SwitchChoice::Subgroups)),
+        ("subgroups and f16", gpu(SwitchChoice::F16)),
+    ];
+    let can = |(name, request): &(&'static str, DeviceRequest)| match Device::open(request) {
+        Ok(_) => true,
+        Err(error @ ExecError::MissingFeature { .. }) => {
+            skip(format!("{name}: {error}"));
+            false
+        }
+        Err(error) => panic!("{name}: {error}"),
+    };
+    all.into_iter().filter(can).map(|(name, request)| Config { name, request }).collect()
+}
+
+fn load(model: &Path, config: &Config, options: SessionOptions) -> (Session, Driver) {
+    let Device { executor, driver, .. } = Device::open(&config.request).unwrap();
+    let source = Arc::new(MappedFile::open(model).unwrap());
+    let checkpoint = driver.block_on(Checkpoint::open(source)).unwrap();
+    let clock = Rc::new(Stopwatch::start());
+    let session = driver.block_on(Session::load(checkpoint, executor, clock, options, &mut |_| ())).unwrap();
+    (session, driver)
+}
+
+fn rows(sequence: SequenceId, tokens: &[u32]) -> Vec<RowInput> {
+    tokens.iter().map(|&token| RowInput { sequence, token }).collect()
+}
+
+fn argmax(logits: &[f32]) -> usize {
+    (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    assert!(a.iter().chain(b).all(|v| v.is_finite()));
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Smaller contexts keep the software driver's memory small; none of the prompts comes near.
+fn options(reproducible: bool, sequences: u32, chunk: u32) -> SessionOptions {
+    SessionOptions { context: Some(512), sequences, chunk, reproducible, ..SessionOptions::default() }
+}
+
+#[test]
+fn prompts_are_tokenised_as_the_reference_does() {
+    let Some(model) = smollm2() else { return };
+    let checkpoint = pollster::block_on(Checkpoint::open(Arc::new(MappedFile::open(&model).unwrap()))).unwrap();
+    let tokenizer = checkpoint.tokenizer().unwrap();
+    for prompt in reference() {
+        let specials = if prompt.parse_special { Specials::Parse } else { Specials::Text };
+        assert_eq!(tokenizer.encode(&prompt.prompt, specials).unwrap(), prompt.prompt_token_ids, "{}", prompt.name);
+    }
+}
+
+fn check_forced_tokens(reproducible: bool) {
+    let Some(model) = smollm2() else { return };
+    let (margin, tolerance) = if reproducible { (0.02, 1e-3) } else { (0.1, 3e-2) };
+    for config in configs() {
+        let (mut session, driver) = load(&model, &config, options(reproducible, 1, 128));
+        let (mut worst, mut compared) = (0.0_f32, 0);
+        for prompt in reference() {
+            let last = prompt.prompt_token_ids.len() - 1;
+            let given = &prompt.generated_token_ids[..prompt.generated_token_ids.len() - 1];
+            let tokens = [prompt.prompt_token_ids.as_slice(), given].concat();
+            let wanted: Vec<u32> = (last as u32..tokens.len() as u32).collect();
+            let sequence = session.open_sequence().unwrap();
+            let logits = driver.block_on(session.forward(&rows(sequence, &tokens), &wanted)).unwrap();
+            session.close_sequence(sequence);
+            for &(token, expected) in &prompt.first_step_top10_logits {
+                worst = worst.max((logits[0][token] - expected).abs());
+            }
+            for (step, logits) in logits.iter().enumerate().filter(|(step, _)| prompt.logit_margin_top1_top2[*step] > margin) {
+                let expected = prompt.generated_token_ids[step] as usize;
+                assert_eq!(argmax(logits), expected, "{}, {}, step {step}, reproducible {reproducible}", config.name, prompt.name);
+                compared += 1;
+            }
+        }
+        println!("{}: reproducible {reproducible}: {compared} choices equal, top-10 logits within {worst:.2e}", config.name);
+        assert!(worst < tolerance, "{}: {worst} over {tolerance}, reproducible {reproducible}", config.name);
+    }
+}
+
+#[test]
+fn reproducible_choices_and_logits_are_the_references() {
+    check_forced_tokens(true);
+}
+
+#[test]
+fn default_choices_and_logits_are_the_references() {
+    check_forced_tokens(false);
+}
+
+/// Chunks of 7 differ from one piece in which kernels run (matrix x vector or x matrix, decode or prefill attention), so in
+/// rounding only.
+#[test]
+fn a_prompt_in_chunks_gives_the_logits_of_one_piece() {
+    let Some(model) = smollm2() else { return };
+    let prompt = &reference()[3].prompt_token_ids;
+    let last = [prompt.len() as u32 - 1];
+    for config in configs() {
+        let mut logits = Vec::new();
+        for chunk in [128, 7, 1] {
+            let (mut session, driver) = load(&model, &config, options(true, 1, chunk));
+            let sequence = session.open_sequence().unwrap();
+            logits.push(driver.block_on(session.forward(&rows(sequence, prompt), &last)).unwrap().remove(0));
+        }
+        for other in &logits[1..] {
+            let difference = largest_difference(&logits[0], other);
+            assert!(difference < 1e-3, "{}: {difference}", config.name);
+        }
+    }
+}
+
+/// Two sequences of unequal length in one step give each what it gets alone.
+#[test]
+fn sequences_in_one_step_do_not_see_each_other() {
+    let Some(model) = smollm2() else { return };
+    let prompts = reference();
+    let (a, b) = (&prompts[3].prompt_token_ids, &prompts[0].prompt_token_ids);
+    for config in configs() {
+        let (mut session, driver) = load(&model, &config, options(true, 2, 128));
+        let alone: Vec<Vec<f32>> = [a, b]
+            .iter()
+            .map(|tokens| {
+                let sequence = session.open_sequence().unwrap();
+                let logits = driver.block_on(session.forward(&rows(sequence, tokens), &[tokens.len() as u32 - 1])).unwrap().remove(0);
+                session.close_sequence(sequence);
+                logits
+            })
+            .collect();
+        let (first, second) = (session.open_sequence().unwrap(), session.open_sequence().unwrap());
+        let both = [rows(first, a), rows(second, b)].concat();
+        let outputs = [a.len() as u32 - 1, both.len() as u32 - 1];
+        let together = driver.block_on(session.forward(&both, &outputs)).unwrap();
+        for (alone, together) in alone.iter().zip(&together) {
+            let difference = largest_difference(alone, together);
+            assert!(difference < 1e-3, "{}: {difference}", config.name);
+        }
+        // one more token each, in one decode-sized step
+        let step = [RowInput { sequence: first, token: 100 }, RowInput { sequence: second, token: 200 }];
+        let together = driver.block_on(session.forward(&step, &[0, 1])).unwrap();
+        for (sequence, tokens, token, together) in [(first, a, 100, &together[0]), (second, b, 200, &together[1])] {
+            session.truncate(sequence, 0);
+            let all = [tokens.as_slice(), &[token]].concat();
+            let alone = driver.block_on(session.forward(&rows(sequence, &all), &[all.len() as u32 - 1])).unwrap().remove(0);
+            let difference = largest_difference(&alone, together);
+            assert!(difference < 1e-3, "{}: {difference}", config.name);
+        }
+    }
+}
+
+/// Cutting back five tokens and going on gives the same logits, bit for bit: the same kernels see the same cache.
+#[test]
+fn a_sequence_cut_back_goes_on_as_before() {
+    let Some(model) = smollm2() else { return };
+    let prompt = &reference()[0];
+    let tokens = [prompt.prompt_token_ids.as_slice(), &prompt.generated_token_ids[..8]].concat();
+    for config in configs() {
+        let (mut session, driver) = load(&model, &config, options(false, 1, 128));
+        let sequence = session.open_sequence().unwrap();
+        let step =
+            |session: &mut Session, token| driver.block_on(session.forward(&[RowInput { sequence, token }], &[0])).unwrap().remove(0);
+        let first: Vec<Vec<f32>> = tokens.iter().map(|&token| step(&mut session, token)).collect();
+        session.truncate(sequence, tokens.len() - 5);
+        let again: Vec<Vec<f32>> = tokens[tokens.len() - 5..].iter().map(|&token| step(&mut session, token)).collect();
+        assert_eq!(first[tokens.len() - 5..], again, "{}", config.name);
+    }
+}
+
+/// Steps in flight, tokens fed back on the device and the cut at the end: the same tokens as one step at a time.
+#[test]
+fn generation_gives_the_greedy_tokens_and_keeps_the_cache_exact() {
+    let Some(model) = smollm2() else { return };
+    let prompt = &reference()[2];
+    for config in configs() {
+        let (mut session, driver) = load(&model, &config, options(true, 1, 16));
+        let sequence = session.open_sequence().unwrap();
+        let options = GenerateOptions { sampling: Sampling::GREEDY, max_tokens: Some(12), ..GenerateOptions::default() };
+        let run = |session: &mut Session, prompt: &[u32]| {
+            driver.block_on(async {
+                let mut generation = session.generate(sequence, prompt, options.clone()).await.unwrap();
+                let mut tokens = Vec::new();
+                while let Some(token) = generation.next().await.unwrap() {
+                    assert!(token.logprob <= 0.0 && token.logprob.is_finite());
+                    tokens.push(token.id);
+                }
+                (tokens, generation.timings())
+            })
+        };
+        let (first, _) = run(&mut session, &prompt.prompt_token_ids);
+        let clear = prompt.logit_margin_top1_top2.iter().take_while(|margin| **margin > 0.02).count().min(12);
+        assert_eq!(first[..clear], prompt.generated_token_ids[..clear], "{}", config.name);
+        let cached = session.cached_tokens(sequence).unwrap().to_vec();
+        assert_eq!(cached, [prompt.prompt_token_ids.as_slice(), &first[..11]].concat(), "{}", config.name);
+        // a longer prompt with the same beginning computes only what is new
+        let longer = [prompt.prompt_token_ids.as_slice(), &first, &[198]].concat();
+        let (_, timings) = run(&mut session, &longer);
+        assert_eq!(timings.cached_tokens, prompt.prompt_token_ids.len() + 11, "{}", config.name);
+        let (again, _) = run(&mut session, &prompt.prompt_token_ids);
+        assert_eq!(first, again, "{}", config.name);
+    }
+}
