@@ -2,6 +2,8 @@
 
 use std::{future::Future, pin::Pin};
 
+use parhelion_shaders::Needs;
+
 use crate::recording::{BufferDesc, BufferId, BufferSlice, BufferUse, Recording};
 
 /// A future that need not be `Send`: WebGPU objects live on one thread.
@@ -79,6 +81,13 @@ pub struct Switches {
     pub subgroups: bool,
     /// 16-bit floats in shaders.
     pub f16: bool,
+}
+
+impl Switches {
+    /// Whether a kernel with these needs may be chosen.
+    pub fn allow(self, needs: Needs) -> bool {
+        (self.subgroups || !needs.subgroups) && (self.f16 || !needs.f16)
+    }
 }
 
 /// Limits that the plan keeps to.

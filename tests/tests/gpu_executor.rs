@@ -4,7 +4,7 @@
 
 use parhelion::{
     exec::{ExecError, Executor, PreparedId, Switches},
-    gpu::{Adapters, GpuExecutor, GpuOptions, Waiter},
+    gpu::{AdapterKind, Adapters, GpuExecutor, GpuOptions, Waiter},
     recording::{BufferDesc, BufferId, BufferSlice, BufferUse, Recording, Step},
 };
 use parhelion_shaders::{Access, BindingInfo, Call, ConstantInfo, Kernel, Needs};
@@ -332,4 +332,31 @@ fn dispatches_are_timed() {
     let prepared = untimed.prepare(vec![axpy(x, y, 1.0)]).expect("a valid recording");
     let timed = untimed.gpu.profile(prepared);
     assert!(matches!(untimed.waiter.block_on(timed), Err(ExecError::MissingFeature { .. })));
+}
+
+/// Set in the process that runs out of memory.
+const STARVED: &str = "PARHELION_TEST_STARVED";
+
+/// A GPU runs out of its own memory; a software device out of its process's, which a process of its own makes small.
+#[test]
+#[cfg(unix)]
+fn a_driver_without_memory_is_a_typed_error() {
+    let mut device = open(&GpuOptions::default());
+    let adapters = block_on(Adapters::find());
+    let name = device.gpu.device().name.clone();
+    let software = adapters.summaries().any(|summary| summary.name == name && summary.kind == AdapterKind::Software);
+    if !software || std::env::var_os(STARVED).is_some() {
+        let size = device.gpu.device().limits.max_buffer.min(1 << 30);
+        let mut held = Vec::new();
+        let error = (0..4096).find_map(|_| device.allocate(&[size]).map(|ids| held.extend(ids)).err()).expect("memory to end");
+        assert!(matches!(error, ExecError::OutOfMemory { size: asked, .. } if asked == size), "{error:?}");
+        assert_eq!(device.gpu.memory().total(), size * held.len() as u64);
+        device.gpu.release(&held);
+        device.vectors();
+        return;
+    }
+    let test = std::env::current_exe().expect("this program");
+    let script = "ulimit -v 6000000 && exec \"$0\" --exact a_driver_without_memory_is_a_typed_error --nocapture";
+    let run = std::process::Command::new("sh").args(["-c", script]).arg(test).env(STARVED, "1").output().expect("a shell");
+    assert!(run.status.success(), "{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
 }

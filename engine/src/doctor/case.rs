@@ -203,8 +203,7 @@ impl Outcome {
 impl Case {
     /// Whether a device can run the case's kernel.
     pub fn runs_on(&self, device: &DeviceInfo) -> bool {
-        let (needs, has) = (self.call.kernel.needs, device.switches);
-        (has.subgroups || !needs.subgroups) && (has.f16 || !needs.f16)
+        device.switches.allow(self.call.kernel.needs)
     }
 
     /// Runs the call in fresh buffers of `executor`, `device` being the one it is meant for, and gives what it wrote.

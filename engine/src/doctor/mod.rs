@@ -3,9 +3,11 @@
 
 pub mod attention;
 mod case;
+mod check;
 pub mod dense;
 mod rng;
 pub mod sampling;
 
 pub use case::{Bound, Case, Operand, Outcome, Worst};
+pub use check::{KernelCheck, check_kernels, small_cases, unchecked_kernels};
 pub use rng::Rng;

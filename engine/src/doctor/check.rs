@@ -1,0 +1,102 @@
+//! Every kernel variant that a device can run, on small fixed shapes.
+
+use parhelion_shaders::{
+    KERNELS, Kernel,
+    axes::{Kv, Reduce},
+    shared::Sampler,
+};
+
+use super::{
+    Case, Worst,
+    attention::AttentionSetup,
+    dense,
+    sampling::{GREEDY, SamplingSetup},
+};
+use crate::{
+    cpu::CpuExecutor,
+    exec::{DeviceInfo, ExecError, Executor, Serial},
+    ops::rope_table::{Pairing, RopeConfig, RopeTable},
+};
+
+/// What came of one case of a kernel variant.
+#[derive(Debug, Clone)]
+pub struct KernelCheck {
+    /// The variant: `matvec_q4_0_subgroup`.
+    pub variant: &'static str,
+    /// The shape in words.
+    pub label: String,
+    /// Why the bound is what it is.
+    pub reason: &'static str,
+    /// The element whose error is the largest part of its bound, or what kept the case from running.
+    pub outcome: Result<Worst, ExecError>,
+}
+
+impl KernelCheck {
+    /// Whether the kernel ran and every element is within its bound.
+    pub fn ok(&self) -> bool {
+        self.outcome.as_ref().is_ok_and(Worst::ok)
+    }
+}
+
+/// Runs the small cases of every kernel variant that `executor` can run, and compares each with the scalar twin. `report` is
+/// given each check as it is done. Once the device is lost, the checks that remain fail with that error.
+pub async fn check_kernels(executor: &mut dyn Executor, mut report: impl FnMut(&KernelCheck)) -> Vec<KernelCheck> {
+    let device = executor.device().clone();
+    let mut twins = CpuExecutor::new(Box::new(Serial));
+    let mut checks = Vec::new();
+    for case in small_cases(&device) {
+        let outcome = check(&case, executor, &device, &mut twins).await;
+        let check = KernelCheck { variant: case.call.kernel.variant, label: case.label, reason: case.reason, outcome };
+        report(&check);
+        checks.push(check);
+    }
+    checks
+}
+
+async fn check(case: &Case, executor: &mut dyn Executor, device: &DeviceInfo, twins: &mut CpuExecutor) -> Result<Worst, ExecError> {
+    let twin_device = twins.device().clone();
+    let expected = case.run(twins, &twin_device).await?;
+    let got = case.run(executor, device).await?;
+    Ok(case.compare(&expected, &got))
+}
+
+/// Small cases of every kernel variant that `device` can run.
+pub fn small_cases(device: &DeviceInfo) -> Vec<Case> {
+    let mut cases = [dense::small(device.limits.subgroup_max), around_the_cache(), sampling()].concat();
+    cases.retain(|case| case.runs_on(device));
+    cases
+}
+
+/// Kernel variants that `device` can run and the small cases leave out: none, or the cases are behind the kernels.
+pub fn unchecked_kernels(device: &DeviceInfo) -> Vec<&'static Kernel> {
+    let cases = small_cases(device);
+    let has_case = |kernel: &&Kernel| cases.iter().any(|case| case.call.kernel.variant == kernel.variant);
+    KERNELS.iter().copied().filter(|kernel| device.switches.allow(kernel.needs) && !has_case(kernel)).collect()
+}
+
+/// Two sequences, one longer than a split, with heads in groups of three.
+fn around_the_cache() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for &format in Kv::ALL {
+        let one = AttentionSetup::new(format, [6, 2, 64], 1, 1);
+        let setup = AttentionSetup { sequences: vec![(5, 2), (200, 3)], ..one };
+        cases.extend([setup.decode(), setup.merge(), setup.prefill()]);
+        let table = RopeTable::new(&RopeConfig::new(1e4, 48, Pairing::Half), 512);
+        cases.extend(table.iter().flat_map(|table| Reduce::ALL.iter().map(|&reduce| setup.rope(reduce, table))));
+    }
+    cases
+}
+
+/// Every filter once, over a vocabulary of several chunks that ends inside one.
+fn sampling() -> Vec<Case> {
+    let random = Sampler { temperature: 0.8, seed_lo: 7, seed_hi: 1, step: 3, ..GREEDY };
+    let samplers = vec![
+        GREEDY,
+        Sampler { repetition: 1.2, frequency: 0.1, presence: 0.5, ..GREEDY },
+        random,
+        Sampler { top_k: 40, top_p: 0.9, ..random },
+        Sampler { min_p: 0.05, ..random },
+    ];
+    let setup = SamplingSetup::random("random logits", 1003, samplers, 1);
+    vec![setup.process(), setup.sample()]
+}
