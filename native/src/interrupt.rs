@@ -1,7 +1,7 @@
 //! Ctrl-C as a request to stop: the first is for the work at hand, the second ends the program.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The exit code of a program that was interrupted: 128 + SIGINT.
 pub const EXIT_INTERRUPTED: i32 = 130;
@@ -10,6 +10,17 @@ pub const EXIT_INTERRUPTED: i32 = 130;
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
     count: Arc<AtomicU32>,
+    at_once: Arc<AtomicBool>,
+}
+
+/// While it lives, the first Ctrl-C ends the program: for work that cannot stop halfway and has nothing to keep.
+#[derive(Debug)]
+pub struct AtOnce(Arc<AtomicBool>);
+
+impl Drop for AtOnce {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Interrupt {
@@ -21,11 +32,17 @@ impl Interrupt {
         let interrupt = Self::default();
         let raised = interrupt.clone();
         ctrlc::set_handler(move || {
-            if raised.raise() > 1 {
+            if raised.raise() > 1 || raised.at_once.load(Ordering::Relaxed) {
                 std::process::exit(EXIT_INTERRUPTED);
             }
         })?;
         Ok(interrupt)
+    }
+
+    /// Lets the first Ctrl-C end the program for as long as what this returns lives.
+    pub fn at_once(&self) -> AtOnce {
+        self.at_once.store(true, Ordering::Relaxed);
+        AtOnce(Arc::clone(&self.at_once))
     }
 
     /// Asks the work at hand to stop, and returns how often it was asked since the last [`Interrupt::clear`].

@@ -8,7 +8,7 @@ use parhelion::loader::chat::CivilTime;
 use parhelion::loader::{ChatOptions, Message, Specials};
 use parhelion::session::{FinishReason, GenerateOptions, Prepared, SequenceId, Session, Timings, Token};
 use parhelion::weights::LoadProgress;
-use serde_json::json;
+use serde::Serialize;
 
 use super::options::ModelOptions;
 use super::{CommandError, Context, inspect};
@@ -46,10 +46,12 @@ impl Loaded {
         let progress = context.progress();
         let total = checkpoint.tensors().map(|tensor| tensor.len).sum();
         progress.begin("loading", Unit::Bytes, Some(total), 0);
+        let at_once = context.interrupt.at_once();
         let clock = Rc::new(Stopwatch::start());
         let mut reached = |step: LoadProgress| progress.reached(step.done);
         let loaded = driver.block_on(Session::load(checkpoint, executor, clock, options.session(), &mut reached));
         progress.end();
+        drop(at_once);
         let mut session = loaded?;
         context.stop_if_interrupted()?;
         let sequence = session.open_sequence()?;
@@ -96,22 +98,6 @@ impl Loaded {
         Ok(answer)
     }
 
-    /// What the figures of an answer look like to programs.
-    pub(super) fn timings_json(&self, timings: &Timings) -> serde_json::Value {
-        json!({
-            "load_seconds": self.session.info().load.as_secs_f64(),
-            "prompt_tokens": timings.prompt_tokens,
-            "cached_tokens": timings.cached_tokens,
-            "prefill_seconds": timings.prefill.as_secs_f64(),
-            "prefill_tokens_per_second": timings.prefill_rate(),
-            "generated_tokens": timings.generated_tokens,
-            "decode_seconds": timings.decode.as_secs_f64(),
-            "decode_tokens_per_second": timings.decode_rate(),
-            "dispatches_per_token": timings.dispatches_per_token,
-            "peak_bytes": timings.peak_bytes,
-        })
-    }
-
     /// Says on standard error how long an answer took, in less than a line.
     pub(super) fn say_timings(&self, context: &Context, timings: &Timings) {
         let line = timings_line(self.session.info().load, timings);
@@ -127,6 +113,38 @@ pub(super) struct Answer {
     pub(super) tokens: Vec<Token>,
     pub(super) finish: Option<FinishReason>,
     pub(super) timings: Timings,
+}
+
+/// What an answer took, as programs read it. Times are in seconds.
+#[derive(Serialize)]
+pub(super) struct TimingsOutput {
+    load_seconds: f64,
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    prefill_seconds: f64,
+    prefill_tokens_per_second: f64,
+    generated_tokens: usize,
+    decode_seconds: f64,
+    decode_tokens_per_second: f64,
+    dispatches_per_token: usize,
+    peak_bytes: u64,
+}
+
+impl TimingsOutput {
+    pub(super) fn new(load: Duration, timings: &Timings) -> Self {
+        Self {
+            load_seconds: load.as_secs_f64(),
+            prompt_tokens: timings.prompt_tokens,
+            cached_tokens: timings.cached_tokens,
+            prefill_seconds: timings.prefill.as_secs_f64(),
+            prefill_tokens_per_second: timings.prefill_rate(),
+            generated_tokens: timings.generated_tokens,
+            decode_seconds: timings.decode.as_secs_f64(),
+            decode_tokens_per_second: timings.decode_rate(),
+            dispatches_per_token: timings.dispatches_per_token,
+            peak_bytes: timings.peak_bytes,
+        }
+    }
 }
 
 /// The time for templates that write a date. The standard library knows no time zones, so it is UTC.

@@ -147,10 +147,10 @@ fn exit_code(result: Result<(), CommandError>) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
-/// Writes `value` as one JSON object on standard output, with a line end.
+/// Writes `value` as one JSON object on one line of standard output.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(())
 }

@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use clap::Args;
 use parhelion::loader::Message;
-use parhelion::session::FinishReason;
-use serde_json::json;
+use parhelion::session::{FinishReason, Token};
+use serde::Serialize;
 
-use super::loaded::{Answer, Loaded, show_on_stdout};
+use super::loaded::{Answer, Loaded, TimingsOutput, show_on_stdout};
 use super::options::{ModelOptions, SamplingOptions};
 use super::{CommandError, Context, print_json};
 
@@ -61,7 +61,7 @@ pub(super) fn run(context: &Context, options: &RunOptions) -> Result<(), Command
         loaded.answer(context, &tokens, generate, &mut show_on_stdout())?
     };
     if options.json {
-        print_json(&as_json(&loaded, &tokens, &answer, seed))?;
+        print_json(&Output::new(&loaded, &tokens, &answer, seed))?;
     } else if !answer.text.ends_with('\n') {
         writeln!(io::stdout())?;
     }
@@ -117,19 +117,36 @@ pub(super) fn read_stdin() -> Result<String, CommandError> {
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
-fn as_json(loaded: &Loaded, prompt: &[u32], answer: &Answer, seed: u64) -> serde_json::Value {
-    let tokenizer = loaded.session.tokenizer();
-    let tokens: Vec<_> = answer
-        .tokens
-        .iter()
-        .map(|token| json!({ "id": token.id, "text": tokenizer.token_text(token.id), "logprob": token.logprob }))
-        .collect();
-    json!({
-        "text": answer.text,
-        "tokens": tokens,
-        "prompt_tokens": prompt,
-        "finish_reason": answer.finish.map(FinishReason::name),
-        "seed": seed,
-        "timings": loaded.timings_json(&answer.timings),
-    })
+/// An answer as programs read it.
+#[derive(Serialize)]
+struct Output<'a> {
+    text: &'a str,
+    tokens: Vec<OutputToken>,
+    prompt_tokens: &'a [u32],
+    finish_reason: Option<&'static str>,
+    /// Gives the same answer again with `--seed`.
+    seed: u64,
+    timings: TimingsOutput,
+}
+
+#[derive(Serialize)]
+struct OutputToken {
+    id: u32,
+    text: Option<String>,
+    logprob: f32,
+}
+
+impl<'a> Output<'a> {
+    fn new(loaded: &Loaded, prompt: &'a [u32], answer: &'a Answer, seed: u64) -> Self {
+        let tokenizer = loaded.session.tokenizer();
+        let token = |token: &Token| OutputToken { id: token.id, text: tokenizer.token_text(token.id), logprob: token.logprob };
+        Self {
+            text: &answer.text,
+            tokens: answer.tokens.iter().map(token).collect(),
+            prompt_tokens: prompt,
+            finish_reason: answer.finish.map(FinishReason::name),
+            seed,
+            timings: TimingsOutput::new(loaded.session.info().load, &answer.timings),
+        }
+    }
 }
