@@ -1,0 +1,8 @@
+//! The program as a user runs it: what it prints and what it ends with.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod gguf;
+mod model;
+mod program;
+mod usage;
