@@ -1,6 +1,7 @@
 //! The commands of the program, one file each, and what they share.
 
 mod chat;
+mod doctor;
 mod error;
 mod inspect;
 mod loaded;
@@ -55,6 +56,7 @@ enum Command {
     Run(Box<run::RunOptions>),
     Score(Box<score::ScoreOptions>),
     Inspect(inspect::InspectOptions),
+    Doctor(Box<doctor::DoctorOptions>),
     Models(models::ModelsOptions),
 }
 
@@ -130,6 +132,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), CommandError> {
         Command::Run(options) => run::run(&context, &options),
         Command::Score(options) => score::run(&context, &options),
         Command::Inspect(options) => inspect::run(&context, &options),
+        Command::Doctor(options) => doctor::run(&context, &options),
         Command::Models(options) => models::run(&context, options),
     }
 }
