@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use parhelion::cpu::CpuExecutor;
 use parhelion::exec::{DeviceInfo, ExecError, Executor, Parallel, Switches};
-use parhelion::gpu::{AdapterKind, Adapters, GpuExecutor, GpuOptions, Waiter};
+use parhelion::gpu::{AdapterKind, AdapterSummary, Adapters, GpuExecutor, GpuOptions, Waiter};
 use parhelion::session::Clock;
 use rayon::prelude::*;
 
@@ -85,8 +85,7 @@ impl Device {
         }
         let adapters = pollster::block_on(Adapters::find());
         if request.choice == DeviceChoice::Auto && request.adapter.is_none() {
-            let best = adapters.summaries().position(|adapter| adapter.kind != AdapterKind::Software);
-            return match best {
+            return match preferred(adapters.summaries()) {
                 Some(index) => Self::gpu(&adapters, index, request.switches),
                 None => Ok(Self::cpu(Some("no GPU was found".to_owned()))),
             };
@@ -114,6 +113,12 @@ impl Device {
     pub fn cpu(fallback: Option<String>) -> Self {
         Self { executor: Box::new(CpuExecutor::new(Box::new(Threads))), driver: Driver::Cpu, fallback }
     }
+}
+
+/// The adapter that models run on unless told otherwise: the best that is a GPU. One that the CPU plays is slower than
+/// the CPU itself.
+pub fn preferred<'a>(mut adapters: impl Iterator<Item = &'a AdapterSummary>) -> Option<usize> {
+    adapters.position(|adapter| adapter.kind != AdapterKind::Software)
 }
 
 impl SwitchChoice {

@@ -15,7 +15,7 @@ use self::kernels::VariantChecks;
 use super::options::ModelOptions;
 use super::{CommandError, Context, inspect, print_json};
 use crate::cache::Cache;
-use crate::host::{Device, DeviceChoice, DeviceRequest, describe, describe_switches};
+use crate::host::{Device, DeviceChoice, DeviceRequest, describe, describe_switches, preferred};
 use crate::model::ModelName;
 use crate::progress::bytes;
 use crate::text::printable;
@@ -110,7 +110,8 @@ impl Report {
         if self.adapters.is_empty() {
             writeln!(out, "  none: models run on the CPU. Install a Vulkan driver to use a GPU.")?;
         }
-        writeln!(out, "\nDevice\n  {}", printable(&describe(&self.device)))?;
+        writeln!(out, "\nModels run on\n  {} unless told otherwise", printable(&self.default_device()))?;
+        writeln!(out, "\nChecked device\n  {}", printable(&describe(&self.device)))?;
         if self.device.backend != CPU_BACKEND {
             writeln!(out, "    switches on: {}", describe_switches(self.device.switches))?;
             writeln!(out, "    limits {}", limits(&self.device.limits))?;
@@ -132,6 +133,14 @@ impl Report {
         Ok(())
     }
 
+    /// What commands run models on where neither a device nor an adapter is named.
+    fn default_device(&self) -> String {
+        match preferred(self.adapters.iter()).and_then(|index| self.adapters.get(index)) {
+            Some(adapter) => format!("{} ({})", adapter.name, adapter.backend),
+            None => "the CPU".to_owned(),
+        }
+    }
+
     fn as_json(&self) -> Value {
         let adapters: Vec<_> = self
             .adapters
@@ -147,6 +156,7 @@ impl Report {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "adapters": adapters,
+            "default_device": self.default_device(),
             "device": {
                 "name": self.device.name, "backend": self.device.backend, "driver": self.device.driver,
                 "switches": switches_json(self.device.switches), "limits": limits_json(&self.device.limits),

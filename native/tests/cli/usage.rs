@@ -95,3 +95,31 @@ fn a_pull_that_no_source_answers_names_them_all() {
     let quiet = run(cache.path(), &["--quiet", "models", "remove", "smollm2-135m-instruct"]);
     assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""));
 }
+
+#[test]
+fn doctor_reports_on_the_cpu_without_kernels() {
+    let cache = tempfile::tempdir().unwrap();
+    let told = run(cache.path(), &["doctor", "--device", "cpu", "--json"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let report = told.json();
+    assert_eq!(report["kernels"], serde_json::Value::Null);
+    assert_eq!(report["model"], serde_json::Value::Null);
+    assert_eq!(report["device"]["switches"]["subgroups"], false);
+}
+
+/// Where there is any adapter, even one that the CPU plays.
+#[test]
+fn doctor_checks_the_kernels_at_floor_limits() {
+    let cache = tempfile::tempdir().unwrap();
+    let told = run(cache.path(), &["doctor", "--switches", "floor", "--json"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let report = told.json();
+    if report["adapters"].as_array().unwrap().is_empty() {
+        return parhelion_tests::skip("there is no adapter on this machine");
+    }
+    assert_eq!(report["device"]["switches"], serde_json::json!({ "subgroups": false, "f16": false }));
+    assert_eq!(report["device"]["limits"]["max_binding"], 128 << 20);
+    let kernels = report["kernels"].as_array().unwrap();
+    assert!(!kernels.is_empty());
+    assert!(kernels.iter().all(|kernel| kernel["ok"] == true), "{kernels:?}");
+}

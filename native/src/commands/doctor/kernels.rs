@@ -61,9 +61,11 @@ impl VariantChecks {
 
     pub(super) fn print(&self, out: &mut impl Write) -> Result<(), CommandError> {
         let verdict = if self.failures() == 0 { "ok" } else { "FAIL" };
-        let worst = self.worst().map(|(_, worst)| format!("error {:.1e}, bound {:.1e}", worst.error, worst.bound));
-        let (variant, cases) = (self.variant, self.cases());
-        writeln!(out, "  {verdict:<4} {variant:<34} {cases:>2}  {}", worst.unwrap_or_default())?;
+        let worst = self.worst().map(|(_, worst)| match worst.error {
+            0.0 => "exact".to_owned(),
+            error => format!("error {error:.1e}, bound {:.1e}", worst.bound),
+        });
+        writeln!(out, "  {verdict:<4} {:<34} {}", self.variant, worst.unwrap_or_default())?;
         for check in self.failed() {
             writeln!(out, "         {}: {}", check.label, outcome(check))?;
         }
