@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The exit code of a program that was interrupted: 128 + SIGINT.
-pub const EXIT_INTERRUPTED: i32 = 130;
+pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// Counts the interruptions asked for since the last [`Interrupt::clear`]. Clones share the count.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +33,7 @@ impl Interrupt {
         let raised = interrupt.clone();
         ctrlc::set_handler(move || {
             if raised.raise() > 1 || raised.at_once.load(Ordering::Relaxed) {
-                std::process::exit(EXIT_INTERRUPTED);
+                std::process::exit(i32::from(EXIT_INTERRUPTED));
             }
         })?;
         Ok(interrupt)

@@ -82,10 +82,15 @@ impl CommandError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::UsageShown | Self::Usage(_) | Self::Engine(EngineError::Option { .. }) => 2,
-            Self::Interrupted | Self::Fetch(FetchError::Interrupted { .. }) => u8::try_from(EXIT_INTERRUPTED).unwrap_or(1),
+            error if error.is_interruption() => EXIT_INTERRUPTED,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             _ => 1,
         }
+    }
+
+    /// Whether the user stopped it.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Fetch(FetchError::Interrupted { .. }))
     }
 
     /// Whether the message adds to what the user has seen.

@@ -137,9 +137,10 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), CommandError> {
     }
 }
 
-/// Tells an error on standard error, which even the quiet want to know of.
+/// Tells an error on standard error, which even the quiet want to know of. To be stopped by the user is none.
 fn say_error(error: &CommandError) {
-    let _ = writeln!(io::stderr(), "error: {error}");
+    let prefix = if error.is_interruption() { "" } else { "error: " };
+    let _ = writeln!(io::stderr(), "{prefix}{error}");
 }
 
 fn exit_code(result: Result<(), CommandError>) -> ExitCode {
