@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use bytemuck::Pod;
 use parhelion::{
     cpu::CpuExecutor,
     doctor::{
-        Case, Rng,
+        Case, Outcome, Rng,
         sampling::{GREEDY, SamplingSetup},
     },
     exec::{DeviceInfo, Executor, Switches},
+    ops::sample::IN_PROMPT,
 };
-use parhelion_shaders::shared::Sampler;
+use parhelion_shaders::shared::{Row, Sampled, Sampler};
 use parhelion_tests::harness::{Threads, check, configurations};
 use pollster::block_on;
 
@@ -92,20 +94,27 @@ fn choosing() {
     check(|device| chosen(device, &setups, SamplingSetup::sample));
 }
 
-/// The tokens that the twin and the kernel choose. The kernel is the same with every switch, so one configuration will do.
-fn tokens(setup: &SamplingSetup) -> Vec<(String, Vec<u32>)> {
-    let case = setup.sample();
+/// What the twin and the kernel write. The kernels are the same with every switch, so one configuration will do.
+fn outcomes(case: &Case) -> Vec<(String, Outcome)> {
     let mut twins = CpuExecutor::new(Box::new(Threads));
     let device = twins.device().clone();
-    let twin = block_on(case.run(&mut twins, &device)).expect("the twin runs");
-    let mut outcomes = vec![("twin".to_owned(), twin)];
+    let mut outcomes = vec![("twin".to_owned(), block_on(case.run(&mut twins, &device)).expect("the twin runs"))];
     if let Some(configuration) = configurations().first() {
         let mut gpu = configuration.gpu();
         let outcome = configuration.waiter.block_on(case.run(&mut *gpu, &configuration.device)).expect("the kernel runs");
         outcomes.push((configuration.name.clone(), outcome));
     }
-    let tokens = |words: &[u32]| words.iter().step_by(2).copied().collect();
-    outcomes.into_iter().map(|(name, outcome)| (name, tokens(outcome.words("sampled").expect("an output")))).collect()
+    outcomes
+}
+
+fn written<T: Pod>(outcome: &Outcome, name: &str) -> Vec<T> {
+    bytemuck::cast_slice(outcome.words(name).expect("an output")).to_vec()
+}
+
+/// The tokens that the twin and the kernel choose.
+fn tokens(setup: &SamplingSetup) -> Vec<(String, Vec<u32>)> {
+    let tokens = |outcome: &Outcome| written::<Sampled>(outcome, "sampled").iter().map(|sampled| sampled.token).collect();
+    outcomes(&setup.sample()).iter().map(|(name, outcome)| (name.clone(), tokens(outcome))).collect()
 }
 
 /// Asserts that `allowed` are exactly the tokens that many draws give.
@@ -189,6 +198,49 @@ fn draws_follow_the_distribution() {
             let expected = weights.iter().map(|w| w / total * f64::from(DRAWS));
             let chi_square: f64 = counts.iter().zip(expected).map(|(&n, e)| (f64::from(n) - e).powi(2) / e).sum();
             assert!(chi_square < 43.8, "{name}, temperature {temperature}: chi-square {chi_square}, counts {counts:?}");
+        }
+    }
+}
+
+#[test]
+fn penalties_follow_their_formulas() {
+    let options = Sampler { repetition: 2.0, frequency: 0.5, presence: 0.25, ..GREEDY };
+    let mut setup = SamplingSetup::repeated("penalties", &[3.0, -3.0, 3.0, -3.0, 3.0], vec![options]);
+    setup.counts = vec![0, IN_PROMPT, IN_PROMPT, 2, IN_PROMPT + 3];
+    for (name, outcome) in outcomes(&setup.process()) {
+        // After one summary of four numbers. Unseen; in the prompt; the same; generated twice; in the prompt and generated thrice.
+        let processed: Vec<f32> = written(&outcome, "processed");
+        assert_eq!(processed[4..9], [3.0, -6.0, 1.5, -6.0 - 1.25, 1.5 - 1.75], "{name}");
+    }
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_raw_logits() {
+    let setup = SamplingSetup::random("log-probabilities", 5000, samplers(), 9);
+    for (name, outcome) in outcomes(&setup.sample()) {
+        for (sampled, logits) in written::<Sampled>(&outcome, "sampled").iter().zip(setup.logits.chunks_exact(5000)) {
+            let total: f64 = logits.iter().map(|&v| f64::from(v).exp()).sum();
+            let expected = f64::from(logits[sampled.token as usize]) - total.ln();
+            assert!((f64::from(sampled.logprob) - expected).abs() < 2e-5, "{name}: {sampled:?}, expected {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_sequence_is_made_ready_for_its_next_step() {
+    let setup = SamplingSetup::random("state", 300, samplers(), 10);
+    let outputs = setup.samplers.len();
+    for (name, outcome) in outcomes(&setup.sample()) {
+        let counts: Vec<u32> = written(&outcome, "counts");
+        let rows: Vec<Row> = written(&outcome, "rows");
+        let samplers: Vec<Sampler> = written(&outcome, "samplers");
+        for (output, sampled) in written::<Sampled>(&outcome, "sampled").iter().enumerate() {
+            let (row, slot) = (rows[output], 7 * output as u32 + 1);
+            assert_eq!((row.token, row.slot, row.end, row.position), (sampled.token, slot, slot + 1, [1; 3]), "{name}");
+            assert_eq!(samplers[output].step, setup.samplers[output].step + 1, "{name}");
+            let mut expected = setup.counts[output * 300..][..300].to_vec();
+            expected[sampled.token as usize] += 1;
+            assert_eq!(counts[(outputs - 1 - output) * 300..][..300], expected, "{name}");
         }
     }
 }

@@ -41,6 +41,8 @@ struct Step {
     qkv: Vec<f32>,
     keys: Vec<u32>,
     values: Vec<u32>,
+    /// The heads of keys and values as they were stored: by sequence, entry and head.
+    stored: Vec<[Vec<f32>; 2]>,
 }
 
 /// Queries are up to this large and keys up to 1, so that scaled scores have a standard deviation of about 1, as in models.
@@ -92,7 +94,7 @@ impl AttentionSetup {
         for row in qkv.chunks_exact_mut(stride as usize) {
             row[..cols as usize].fill_with(|| rng.float(QUERY));
         }
-        Step { rows, pages, pages_per_sequence, stride, qkv, keys: vec![poison; words], values: vec![poison; words] }
+        Step { rows, pages, pages_per_sequence, stride, qkv, keys: vec![poison; words], values: vec![poison; words], stored: Vec::new() }
     }
 
     fn rows(&self) -> Vec<Row> {
@@ -123,8 +125,10 @@ impl AttentionSetup {
         for (sequence, &(entries, _)) in self.sequences.iter().enumerate() {
             for (entry, head) in (0..entries).flat_map(|entry| (0..heads).map(move |head| (entry, head))) {
                 let tile = layout.tile(sequence as u32, entry, head);
-                layout.store(&mut step.keys, Half::Keys, tile, (entry % PAGE) as usize, &rng.floats(dim, 1.0));
-                layout.store(&mut step.values, Half::Values, tile, (entry % PAGE) as usize, &rng.floats(dim, self.magnitude));
+                let (key, value) = (rng.floats(dim, 1.0), rng.floats(dim, self.magnitude));
+                layout.store(&mut step.keys, Half::Keys, tile, (entry % PAGE) as usize, &key);
+                layout.store(&mut step.values, Half::Values, tile, (entry % PAGE) as usize, &value);
+                step.stored.push([key, value]);
             }
         }
         step
@@ -337,3 +341,7 @@ fn scale(expected: u32, got: u32) -> (f32, f32) {
     let error = (expected - got).abs();
     (if error.is_nan() { f32::INFINITY } else { error }, 2e-6 * expected.abs())
 }
+
+#[cfg(test)]
+#[path = "attention_tests.rs"]
+mod tests;
