@@ -278,7 +278,7 @@ fn draw(search: Search, shortlist: Shortlist, options: Sampler, fallback: u32, i
         for (var c = 0u; c < 4u; c++) {
             let candidate = 4u * four + c;
             if values[c] != EXCLUDED && kept(sort_key(values[c]), candidate, search.cut) {
-                let noise = gumbel(hash4(vec4(candidate, options.step, options.seed_lo, options.seed_hi)).x);
+                let noise = gumbel(hash4(vec4(candidate, options.step, options.seed_lo, options.seed_hi)).w);
                 let score = max(values[c] - search.best, -1e30) / max(options.temperature, 1e-6) + noise;
                 if score > top {
                     top = score;

@@ -209,7 +209,7 @@ fn choose(values: &[f32], options: &Sampler) -> usize {
     let allowed = tokens.into_iter().filter(|&token| values[token] >= floor && values[token] != EXCLUDED);
     let temperature = options.temperature.max(1e-6);
     let scored = allowed.map(|token| {
-        let bits = hash4([token as u32, options.step, options.seed_lo, options.seed_hi])[0];
+        let bits = hash4([token as u32, options.step, options.seed_lo, options.seed_hi])[3];
         (token, (values[token] - best).max(-1e30) / temperature + gumbel(bits))
     });
     let better = |a: (usize, f32), b: (usize, f32)| if b.1 > a.1 || b.1 == a.1 && b.0 < a.0 { b } else { a };

@@ -1,6 +1,6 @@
 // Random numbers without state: a hash of counters, equal on every device.
 
-// Four 32-bit hashes of four counters (pcg4d; Jarzynski and Olano, Hash Functions for GPU Rendering, 2020).
+// Four 32-bit hashes of four counters, the last the best mixed (pcg4d; Jarzynski and Olano, Hash Functions for GPU Rendering, 2020).
 fn hash4(counters: vec4<u32>) -> vec4<u32> {
     var v = counters * 1664525u + 1013904223u;
     v.x += v.y * v.w;
