@@ -12,13 +12,13 @@ use parhelion::{
     shaders::{Access, Call, axes::Kv, matmul, matvec, shared::Row},
     shape::{Bounds, Head, RowSource, StepShape},
 };
+use parhelion_bench::synth;
 use parhelion_cli::host::Device;
 use serde_json::{Value, json};
 
 use crate::{
     ModelArgs,
     measure::{copy_bandwidth, device_json, row, seconds, write_json},
-    synth,
 };
 
 /// Calls of one submission, so that its own cost does not count.

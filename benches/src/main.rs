@@ -8,7 +8,6 @@ use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, SwitchChoice};
 mod kernels;
 mod measure;
 mod model;
-mod synth;
 
 /// Measures parhelion. Every figure is a median after a warm-up, and comes with the bytes it moved and the fraction that this is of the
 /// device's own copy bandwidth, measured in the same run.

@@ -6,13 +6,13 @@ use parhelion::{
     loader::{Checkpoint, MappedFile, MemorySource, Source},
     session::{GenerateOptions, Sampling, Session, SessionOptions, Timings},
 };
+use parhelion_bench::synth;
 use parhelion_cli::host::{Device, Driver, Stopwatch};
 use serde_json::json;
 
 use crate::{
     ModelArgs,
     measure::{copy_bandwidth, device_json, median, row, write_json},
-    synth,
 };
 
 /// A loaded model and what was measured on the way.

@@ -4,15 +4,23 @@ use half::f16;
 
 /// A model's sizes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    pub(crate) name: &'static str,
-    pub(crate) layers: u32,
-    pub(crate) hidden: u32,
-    pub(crate) heads: u32,
-    pub(crate) kv_heads: u32,
-    pub(crate) head_dim: u32,
-    pub(crate) ffn: u32,
-    pub(crate) vocab: u32,
+pub struct Shape {
+    /// What `--shape` calls it.
+    pub name: &'static str,
+    /// Blocks.
+    pub layers: u32,
+    /// Elements of the residual stream.
+    pub hidden: u32,
+    /// Query heads.
+    pub heads: u32,
+    /// Key and value heads.
+    pub kv_heads: u32,
+    /// Elements of a head.
+    pub head_dim: u32,
+    /// Elements inside the feed-forward block.
+    pub ffn: u32,
+    /// Tokens, over 256.
+    pub vocab: u32,
 }
 
 const fn shape(name: &'static str, [layers, hidden, heads, kv_heads, head_dim, ffn, vocab]: [u32; 7]) -> Shape {
@@ -20,7 +28,7 @@ const fn shape(name: &'static str, [layers, hidden, heads, kv_heads, head_dim, f
 }
 
 /// The shapes of published models.
-pub(crate) const SHAPES: &[Shape] = &[
+pub const SHAPES: &[Shape] = &[
     shape("smollm2-135m", [30, 576, 9, 3, 64, 1536, 49_152]),
     shape("llama-1b", [16, 2048, 32, 8, 64, 8192, 128_256]),
     shape("llama-3b", [28, 3072, 24, 8, 128, 8192, 128_256]),
@@ -29,22 +37,26 @@ pub(crate) const SHAPES: &[Shape] = &[
 
 /// A format that weights are made in: ggml's number, bytes of a block of 32, and the spread of its integers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Quant {
-    pub(crate) name: &'static str,
+pub struct Quant {
+    /// What `--quant` calls it.
+    pub name: &'static str,
     id: u32,
     block_bytes: usize,
     spread: f32,
 }
 
 /// Formats that can be made.
-pub(crate) const QUANTS: &[Quant] = &[
+pub const QUANTS: &[Quant] = &[
     Quant { name: "Q4_0", id: 2, block_bytes: 18, spread: 4.6 },
     Quant { name: "Q8_0", id: 8, block_bytes: 34, spread: 74.0 },
     Quant { name: "F16", id: 1, block_bytes: 64, spread: 1.0 },
 ];
 
 /// The shape and format of these names.
-pub(crate) fn find(shape: &str, quant: &str) -> Result<(&'static Shape, &'static Quant), String> {
+///
+/// # Errors
+/// If there is none, in words.
+pub fn find(shape: &str, quant: &str) -> Result<(&'static Shape, &'static Quant), String> {
     let known = SHAPES.iter().find(|known| known.name == shape).zip(QUANTS.iter().find(|known| known.name == quant));
     known.ok_or_else(|| format!("no synthetic model of shape `{shape}` in `{quant}`: see --help"))
 }
@@ -60,7 +72,7 @@ struct Tensor {
 }
 
 /// A GGUF file of `shape`, its matrices in `quant` (the embedding in Q8_0 unless that is F16).
-pub(crate) fn gguf(shape: &Shape, quant: &Quant) -> Vec<u8> {
+pub fn gguf(shape: &Shape, quant: &Quant) -> Vec<u8> {
     let tensors = tensors(shape, quant);
     let mut out = Writer::default();
     out.bytes(b"GGUF");

@@ -1,0 +1,3 @@
+//! What measurements and tests share: synthetic models.
+
+pub mod synth;
