@@ -4,7 +4,7 @@ use std::{error::Error, rc::Rc, sync::Arc};
 
 use parhelion::{
     loader::{Checkpoint, MappedFile, MemorySource, Source},
-    session::{GenerateOptions, Sampling, Session, SessionOptions, Timings},
+    session::{GenerateOptions, Prepared, Sampling, Session, SessionOptions, Timings},
 };
 use parhelion_bench::synth;
 use parhelion_cli::host::{Device, Driver, Stopwatch};
@@ -48,7 +48,10 @@ fn open(args: &ModelArgs, context: u32) -> Result<Bench, Box<dyn Error>> {
     let table = |name: &str| checkpoint.find_tensor(name).map_or(0, |info| info.len);
     let untied = if table("output.weight") > 0 { table("token_embd.weight") } else { 0 };
     let step_bytes = (checkpoint.tensors().map(|info| info.len).sum::<u64>() - untied) as f64;
-    let session = driver.block_on(Session::load(checkpoint, executor, clock, options, &mut |_| ()))?;
+    let session = driver.block_on(async {
+        let prepared = Prepared::new(&checkpoint, executor.device(), options).await?;
+        Session::load(checkpoint, prepared, executor, clock, &mut |_| ()).await
+    })?;
     Ok(Bench { session, driver, copy, device: description, name, step_bytes })
 }
 
@@ -56,7 +59,8 @@ impl Bench {
     /// Answers a prompt of `prompt` tokens that share no beginning with the last, with `generate` tokens.
     fn answer(&mut self, prompt: u32, generate: u32, salt: u32) -> Result<Timings, Box<dyn Error>> {
         let tokens: Vec<u32> = (0..prompt).map(|i| (i * 37 + salt * 11) % 200 + 10).collect();
-        let options = GenerateOptions { sampling: Sampling::GREEDY, max_tokens: Some(generate), ignore_end: true, stop: Vec::new() };
+        let options =
+            GenerateOptions { sampling: Sampling::GREEDY, max_tokens: Some(generate), ignore_end: true, ..GenerateOptions::default() };
         let Self { session, driver, .. } = self;
         driver.block_on(async {
             let sequence = session.open_sequence()?;

@@ -56,7 +56,8 @@ pub fn configurations() -> &'static [Configuration] {
 
 fn open_all(adapters: &Adapters, index: usize, name: &str) -> Vec<Configuration> {
     let with = |subgroups, f16| GpuOptions { switches: Some(Switches { subgroups, f16 }), ..GpuOptions::default() };
-    let floor = GpuOptions { floor: true, ..GpuOptions::default() };
+    // with every runtime check of the shaders, so that all kernels run both checked and as programs run them
+    let floor = GpuOptions { floor: true, checked: true, ..GpuOptions::default() };
     let sets = [("floor limits", floor), ("subgroups", with(true, false)), ("subgroups + f16", with(true, true))];
     let mut open = Vec::new();
     for (set, options) in sets {

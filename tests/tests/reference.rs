@@ -7,12 +7,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::{path::Path, rc::Rc, sync::Arc};
+use std::{cell::Cell, path::Path, rc::Rc, sync::Arc};
 
 use parhelion::{
     exec::ExecError,
     loader::{Checkpoint, MappedFile, Specials},
-    session::{GenerateOptions, RowInput, Sampling, SequenceId, Session, SessionOptions},
+    session::{Cancel, FinishReason, GenerateOptions, Prepared, RowInput, Sampling, SequenceId, Session, SessionOptions},
 };
 use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, Driver, Stopwatch, SwitchChoice};
 use parhelion_tests::{fixtures::smollm2, harness::ADAPTER, skip};
@@ -71,7 +71,10 @@ fn load(model: &Path, config: &Config, options: SessionOptions) -> (Session, Dri
     let source = Arc::new(MappedFile::open(model).unwrap());
     let checkpoint = driver.block_on(Checkpoint::open(source)).unwrap();
     let clock = Rc::new(Stopwatch::start());
-    let session = driver.block_on(Session::load(checkpoint, executor, clock, options, &mut |_| ())).unwrap();
+    let session = driver.block_on(async {
+        let prepared = Prepared::new(&checkpoint, executor.device(), options).await.unwrap();
+        Session::load(checkpoint, prepared, executor, clock, &mut |_| ()).await.unwrap()
+    });
     (session, driver)
 }
 
@@ -251,5 +254,33 @@ fn generation_gives_the_greedy_tokens_and_keeps_the_cache_exact() {
         assert_eq!(timings.cached_tokens, prompt.prompt_token_ids.len() + 11, "{}", config.name);
         let (again, _) = run(&mut session, &prompt.prompt_token_ids);
         assert_eq!(first, again, "{}", config.name);
+    }
+}
+
+/// Stopped in the middle of a long prompt: what was computed stays in the cache and is used by the next try.
+#[test]
+fn a_prompt_can_be_stopped_between_chunks() {
+    let Some(model) = smollm2() else { return };
+    let prompt = reference()[3].prompt_token_ids.clone();
+    for config in configs() {
+        let (mut session, driver) = load(&model, &config, options(true, 1, 8));
+        let sequence = session.open_sequence().unwrap();
+        let asked = Rc::new(Cell::new(0));
+        let count = asked.clone();
+        let cancel = Cancel::when(move || count.replace(count.get() + 1) == 2);
+        let options = GenerateOptions { sampling: Sampling::GREEDY, max_tokens: Some(2), cancel, ..GenerateOptions::default() };
+        let stopped = driver.block_on(async {
+            let mut generation = session.generate(sequence, &prompt, options.clone()).await.unwrap();
+            assert_eq!(generation.next().await.unwrap(), None);
+            generation.finish_reason()
+        });
+        assert_eq!(stopped, Some(FinishReason::Cancelled), "{}", config.name);
+        assert_eq!(session.cached_tokens(sequence).unwrap(), &prompt[..16], "{}", config.name);
+        let timings = driver.block_on(async {
+            let mut generation = session.generate(sequence, &prompt, options).await.unwrap();
+            while generation.next().await.unwrap().is_some() {}
+            generation.timings()
+        });
+        assert_eq!((timings.cached_tokens, timings.generated_tokens), (16, 2), "{}", config.name);
     }
 }

@@ -111,8 +111,14 @@ impl Generation<'_> {
         let rows: Vec<RowInput> = rest.iter().chain([&last]).map(|&token| RowInput { sequence, token }).collect();
         let chunks = rows.chunks(chunk).len();
         for (i, rows) in rows.chunks(chunk).enumerate() {
+            if self.options.cancel.is_asked() {
+                self.cancel();
+                return Ok(());
+            }
+            let session = &mut *self.session;
             if i + 1 < chunks {
                 session.submit_rows(rows, &[], Head::Logits).await?;
+                session.executor.read(step.sampled.head(4)).await?; // one chunk at a time, so that it can be stopped in between
             } else {
                 session.submit_rows(rows, &[rows.len() as u32 - 1], Head::Sample).await?;
             }
@@ -127,6 +133,9 @@ impl Generation<'_> {
     /// # Errors
     /// The device's.
     pub async fn next(&mut self) -> Result<Option<Token>, EngineError> {
+        if self.finish.is_none() && self.options.cancel.is_asked() {
+            self.cancel();
+        }
         if self.finish.is_some() {
             return Ok(None);
         }

@@ -24,7 +24,7 @@ mod stop;
 
 pub use error::EngineError;
 pub use generate::{Generation, Token};
-pub use options::{FinishReason, GenerateOptions, Sampling, SessionOptions, Timings};
+pub use options::{Cancel, FinishReason, GenerateOptions, Sampling, SessionOptions, Timings};
 pub use sequences::SequenceId;
 pub use step::RowInput;
 
@@ -113,21 +113,21 @@ impl Prepared {
 const OUTPUTS: u32 = 16;
 
 impl Session {
-    /// Plans a checkpoint for the executor's device, allocates, and streams the weights.
+    /// Allocates what was prepared for the executor's device, and streams the checkpoint's weights.
     ///
     /// # Errors
-    /// Anything that [`EngineError`] names: the file's fault, the device's, or the two do not fit.
+    /// What the file or the device reports: see [`EngineError`].
     pub async fn load(
         checkpoint: Checkpoint,
+        prepared: Prepared,
         mut executor: Box<dyn Executor>,
         clock: Rc<dyn Clock>,
-        options: SessionOptions,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Self, EngineError> {
         let started = clock.now();
         let tokenizer = checkpoint.tokenizer()?;
         let template = checkpoint.chat_template()?;
-        let Prepared { plan, config, context } = Prepared::new(&checkpoint, executor.device(), options).await?;
+        let Prepared { plan, config, context } = prepared;
         let ids = executor.allocate(&plan.descriptions()).await?;
         let buffers = plan.bind(ids)?;
         weights::load(&checkpoint, plan.weights(), &buffers.weights, executor.as_mut(), progress).await?;

@@ -1,6 +1,6 @@
 //! What a caller asks for: how to run a model and how to choose its tokens.
 
-use std::time::Duration;
+use std::{fmt, rc::Rc, time::Duration};
 
 use parhelion_shaders::{axes::Kv, shared::Sampler};
 
@@ -127,6 +127,35 @@ pub struct GenerateOptions {
     pub stop: Vec<String>,
     /// Go on past end-of-answer tokens: for measurements and for forced lengths.
     pub ignore_end: bool,
+    /// Asked between chunks of the prompt and between tokens whether to stop.
+    pub cancel: Cancel,
+}
+
+/// A question that the host answers: has whoever wanted the answer changed their mind?
+#[derive(Clone)]
+pub struct Cancel(Rc<dyn Fn() -> bool>);
+
+impl Cancel {
+    /// Stops once `asked` says so.
+    pub fn when(asked: impl Fn() -> bool + 'static) -> Self {
+        Self(Rc::new(asked))
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl Default for Cancel {
+    fn default() -> Self {
+        Self::when(|| false)
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancel").field(&self.is_asked()).finish()
+    }
 }
 
 /// Why an answer ended.

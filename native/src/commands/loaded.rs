@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use parhelion::loader::chat::CivilTime;
 use parhelion::loader::{ChatOptions, Message, Specials};
-use parhelion::session::{FinishReason, GenerateOptions, Prepared, SequenceId, Session, Timings, Token};
+use parhelion::session::{Cancel, FinishReason, GenerateOptions, Prepared, SequenceId, Session, Timings, Token};
 use parhelion::weights::LoadProgress;
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ impl Loaded {
         let at_once = context.interrupt.at_once();
         let clock = Rc::new(Stopwatch::start());
         let mut reached = |step: LoadProgress| progress.reached(step.done);
-        let loaded = driver.block_on(Session::load(checkpoint, executor, clock, options.session(), &mut reached));
+        let loaded = driver.block_on(Session::load(checkpoint, prepared, executor, clock, &mut reached));
         progress.end();
         drop(at_once);
         let mut session = loaded?;
@@ -77,19 +77,18 @@ impl Loaded {
         &mut self,
         context: &Context,
         prompt: &[u32],
-        options: GenerateOptions,
+        mut options: GenerateOptions,
         show: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> Result<Answer, CommandError> {
         let Self { session, sequence, driver } = self;
+        let interrupt = context.interrupt.clone();
+        options.cancel = Cancel::when(move || interrupt.is_raised());
         let mut generation = driver.block_on(session.generate(*sequence, prompt, options))?;
         let mut answer = Answer::default();
         while let Some(token) = driver.block_on(generation.next())? {
             show(&token.text)?;
             answer.text.push_str(&token.text);
             answer.tokens.push(token);
-            if context.interrupt.is_raised() {
-                generation.cancel();
-            }
         }
         show(generation.rest())?;
         answer.text.push_str(generation.rest());

@@ -104,6 +104,6 @@ impl SamplingOptions {
         };
         // An empty text would end every answer before it starts.
         let stop = self.stop.iter().filter(|text| !text.is_empty()).cloned().collect();
-        GenerateOptions { sampling, max_tokens: self.max_tokens, stop, ignore_end: false }
+        GenerateOptions { sampling, max_tokens: self.max_tokens, stop, ..GenerateOptions::default() }
     }
 }
