@@ -1,6 +1,8 @@
 //! Rotary embedding with KV write, and attention, against their twins: head sizes, groups of queries, lengths around pages and
 //! splits, several sequences, windows, both cache formats, large magnitudes.
 
+#![allow(clippy::expect_used, reason = "tests report failures by panicking")]
+
 use parhelion::{
     doctor::{Case, attention::AttentionSetup},
     exec::{DeviceInfo, Switches},

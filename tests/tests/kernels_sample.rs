@@ -1,5 +1,7 @@
 //! Logits processing and sampling against their twins, and against what the settings promise.
 
+#![allow(clippy::expect_used, reason = "tests report failures by panicking")]
+
 use std::collections::BTreeSet;
 
 use bytemuck::Pod;

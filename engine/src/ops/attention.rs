@@ -220,3 +220,51 @@ pub(crate) fn prefill_constants(pairs: u32) -> prefill::Constants {
     };
     prefill::Constants { wg: 2 * PAGE, pairs, tile, value_fours }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::RowSource;
+
+    const SHAPE: AttentionShape = AttentionShape { q_heads: 9, kv_heads: 3, head_dim: 64, window: None, scale: None };
+
+    fn refusal(shape: AttentionShape, cols: u32) -> String {
+        shape.check(&[Shape { rows: Rows::Step, cols }]).unwrap_err()
+    }
+
+    #[test]
+    fn shapes_that_the_kernels_cannot_run_are_refused() {
+        assert_eq!(SHAPE.check(&[Shape { rows: Rows::Step, cols: 960 }]), Ok(()));
+        assert!(refusal(SHAPE, 959).contains("[rows, 960]"));
+        assert!(refusal(AttentionShape { kv_heads: 2, ..SHAPE }, 960).contains("no multiple"));
+        assert!(refusal(AttentionShape { kv_heads: 0, ..SHAPE }, 960).contains("no multiple"));
+        assert!(refusal(AttentionShape { head_dim: 63, ..SHAPE }, 945).contains("even number up to 256"));
+        assert!(refusal(AttentionShape { head_dim: 258, ..SHAPE }, 3870).contains("even number up to 256"));
+        assert!(refusal(AttentionShape { window: Some(0), ..SHAPE }, 960).contains("window"));
+        let huge = AttentionShape { q_heads: u32::MAX, kv_heads: u32::MAX, ..SHAPE };
+        assert!(refusal(huge, 960).contains("is needed"));
+    }
+
+    #[test]
+    fn splits_cover_what_a_row_can_attend_to() {
+        assert_eq!([1, 128, 129, 4097].map(|len| SHAPE.splits(len)), [1, 1, 2, 33]);
+        let windowed = AttentionShape { window: Some(130), ..SHAPE };
+        // Entries 127..257 touch three splits.
+        assert_eq!([1, 129, 257, 100_000].map(|len| windowed.splits(len)), [1, 2, 3, 3]);
+    }
+
+    #[test]
+    fn queries_of_a_kv_head_are_shared_out_evenly() {
+        let chunks = |q_heads| AttentionShape { q_heads, kv_heads: 1, ..SHAPE }.query_chunks();
+        assert_eq!([1, 3, 8, 9, 32].map(chunks), [(1, 1), (1, 3), (1, 8), (2, 5), (4, 8)]);
+    }
+
+    #[test]
+    fn splits_pay_for_few_rows_or_many_sequences() {
+        let step = |rows, outputs, head| StepShape { rows, outputs, kv_len: 512, head, source: RowSource::Host };
+        assert!(splits_pay(&step(8, 1, Head::Logits)));
+        assert!(!splits_pay(&step(9, 9, Head::Logits)));
+        assert!(!splits_pay(&step(512, 1, Head::Sample)));
+        assert!(splits_pay(&step(64, 64, Head::Sample)));
+    }
+}

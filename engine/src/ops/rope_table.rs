@@ -235,11 +235,6 @@ impl RopeTable {
         Ok(Self { pairs: frequencies.len() as u32, high_rows, pairing: config.pairing, bytes })
     }
 
-    /// Pairs of a head that are rotated.
-    pub fn pairs(&self) -> u32 {
-        self.pairs
-    }
-
     /// The table of layers without a rotary embedding.
     pub fn none() -> Self {
         Self { pairs: 0, high_rows: 1, pairing: Pairing::Half, bytes: vec![0; 8] }
