@@ -104,7 +104,7 @@ fn rotated(head: &[f32], i: usize, position: f64, config: &RopeConfig) -> f64 {
     }
     let (pair, partner, first) = match config.pairing {
         Pairing::Half => (i % half, (i + half) % dims, i < half),
-        Pairing::Interleaved => (i / 2, i ^ 1, i % 2 == 0),
+        Pairing::Interleaved => (i / 2, i ^ 1, i.is_multiple_of(2)),
     };
     let (sin, cos) = (position * inverse_frequencies(config).unwrap()[pair]).sin_cos();
     let (own, other) = (f64::from(head[i]), f64::from(head[partner]));
