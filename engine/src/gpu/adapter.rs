@@ -90,18 +90,27 @@ impl Adapters {
 }
 
 /// Every adapter that a compute backend of this build offers.
+#[cfg(target_arch = "wasm32")]
 async fn enumerate() -> Vec<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+    let options = wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
+    instance().request_adapter(&options).await.into_iter().collect()
+}
+
+/// Every adapter that a compute backend of this build offers. A program has one instance: drivers run out of something (NVIDIA's
+/// Vulkan after a few dozen) when instances come and go.
+#[cfg(not(target_arch = "wasm32"))]
+async fn enumerate() -> Vec<wgpu::Adapter> {
+    static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
+    INSTANCE.get_or_init(instance).enumerate_adapters(wgpu::Backends::PRIMARY).await
+}
+
+fn instance() -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor {
         flags: wgpu::InstanceFlags::empty(),
         // Past the budget drivers page to system memory or lose the device: out of memory is said before.
         memory_budget_thresholds: wgpu::MemoryBudgetThresholds { for_resource_creation: Some(100), for_device_loss: None },
         ..wgpu::InstanceDescriptor::new_without_display_handle()
-    });
-    if cfg!(target_arch = "wasm32") {
-        let options = wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
-        return instance.request_adapter(&options).await.into_iter().collect();
-    }
-    instance.enumerate_adapters(wgpu::Backends::PRIMARY).await
+    })
 }
 
 fn summarize(adapter: &wgpu::Adapter) -> AdapterSummary {
