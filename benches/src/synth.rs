@@ -21,10 +21,12 @@ pub struct Shape {
     pub ffn: u32,
     /// Tokens, over 256.
     pub vocab: u32,
+    /// Whether the output head has a table of its own.
+    pub untied: bool,
 }
 
 const fn shape(name: &'static str, [layers, hidden, heads, kv_heads, head_dim, ffn, vocab]: [u32; 7]) -> Shape {
-    Shape { name, layers, hidden, heads, kv_heads, head_dim, ffn, vocab }
+    Shape { name, layers, hidden, heads, kv_heads, head_dim, ffn, vocab, untied: false }
 }
 
 /// The shapes of published models.
@@ -113,6 +115,9 @@ fn tensors(s: &Shape, quant: &Quant) -> Vec<Tensor> {
     let vector = |name: String| Tensor { name, rows: s.hidden, cols: None, quant: *quant };
     let mut out =
         vec![Tensor { quant: *table, ..matrix("token_embd.weight".into(), s.vocab, s.hidden) }, vector("output_norm.weight".into())];
+    if s.untied {
+        out.push(Tensor { quant: *table, ..matrix("output.weight".into(), s.vocab, s.hidden) });
+    }
     let (q, kv) = (s.heads * s.head_dim, s.kv_heads * s.head_dim);
     for i in 0..s.layers {
         let name = |part: &str| format!("blk.{i}.{part}.weight");

@@ -1,5 +1,5 @@
-//! Files that are sound GGUF but no model that can be run: each is refused with an error that names the file and what is wrong
-//! with it, before anything is allocated for it.
+//! From files to models. Those that are sound GGUF but no model that can be run are refused with an error that names the file and
+//! what is wrong with it, before anything is allocated for it.
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -8,15 +8,16 @@ use std::sync::Arc;
 use parhelion::{
     exec::DeviceLimits,
     loader::{Checkpoint, MemorySource},
-    models::{self, ModelError},
+    models::{self, Built, ModelError},
+    weights::WeightLayout,
 };
 use parhelion_bench::synth::{self, Shape};
 
-const SHAPE: Shape = Shape { name: "tiny", layers: 2, hidden: 64, heads: 4, kv_heads: 2, head_dim: 16, ffn: 96, vocab: 300 };
+const SHAPE: Shape = Shape { name: "tiny", layers: 2, hidden: 64, heads: 4, kv_heads: 2, head_dim: 16, ffn: 96, vocab: 300, untied: false };
 
-fn build(bytes: Vec<u8>) -> Result<(), ModelError> {
+fn build(bytes: Vec<u8>) -> Result<Built, ModelError> {
     let checkpoint = pollster::block_on(Checkpoint::open(Arc::new(MemorySource::new("tiny.gguf", bytes))))?;
-    pollster::block_on(models::build(&checkpoint, &DeviceLimits::FLOOR)).map(|_| ())
+    pollster::block_on(models::build(&checkpoint, &DeviceLimits::FLOOR))
 }
 
 fn sound() -> Vec<u8> {
@@ -51,9 +52,17 @@ fn refused(what: &str, bytes: Vec<u8>, fragments: &[&str]) {
     }
 }
 
+fn weights_of(bytes: Vec<u8>, tensor: &str) -> usize {
+    let uses = |layout: &&WeightLayout| layout.sources.iter().any(|source| source.info.name == tensor);
+    build(bytes).unwrap().weights.iter().filter(uses).count()
+}
+
 #[test]
-fn a_sound_model_is_built() {
-    build(sound()).unwrap();
+fn a_tied_output_head_is_the_embedding_and_an_untied_one_is_not() {
+    assert_eq!(weights_of(sound(), "token_embd.weight"), 1, "one weight serves both ends");
+    let untied = synth::gguf(&Shape { untied: true, ..SHAPE }, &synth::QUANTS[0]);
+    assert_eq!(weights_of(untied.clone(), "token_embd.weight"), 1);
+    assert_eq!(weights_of(untied, "output.weight"), 1);
 }
 
 #[test]
