@@ -94,6 +94,7 @@ struct Parts {
     tables: Vec<Table>,
     kv: Vec<KvDecl>,
     ties: Vec<(&'static str, &'static str)>,
+    embedding: Option<ValueId>,
     logits: Option<ValueId>,
     error: Option<GraphError>,
 }
@@ -113,6 +114,8 @@ pub struct Model {
     pub(crate) weights: Vec<WeightDecl>,
     pub(crate) tables: Vec<Table>,
     pub(crate) kv: Vec<KvDecl>,
+    /// The value that holds the embedded tokens, `[rows, hidden]`.
+    pub(crate) embedding: Option<ValueId>,
     /// The value that holds the logits, `[outputs, vocab]`.
     pub(crate) logits: ValueId,
 }
@@ -213,6 +216,12 @@ impl Graph {
         self.add(op, detail, inputs, true);
     }
 
+    /// Names the value that holds the embedded tokens. It is made by the first operator, so that rows which the host wrote are
+    /// still there.
+    pub(crate) fn set_embedding(&self, value: ValueId) {
+        self.parts.borrow_mut().embedding.get_or_insert(value);
+    }
+
     /// Names the value that holds the logits.
     pub fn set_logits(&self, value: ValueId) {
         self.parts.borrow_mut().logits = Some(value);
@@ -262,7 +271,7 @@ impl Graph {
             return Err(error);
         }
         let logits = parts.logits.ok_or_else(|| GraphError { label: "graph".into(), reason: "it names no logits".into() })?;
-        let Parts { values, nodes, weights, tables, kv, .. } = parts;
-        Ok(Model { values, nodes, weights, tables, kv, logits })
+        let Parts { values, nodes, weights, tables, kv, embedding, .. } = parts;
+        Ok(Model { values, nodes, weights, tables, kv, embedding, logits })
     }
 }

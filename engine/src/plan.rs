@@ -231,6 +231,13 @@ impl Plan {
         self.tensor(buffers, self.model.logits, StepShape { rows: 1, outputs, kv_len: 1, head: Head::Logits, source: RowSource::Host })
     }
 
+    /// Where the embedded tokens of a step with this many rows lie: the host may write rows of its own there before the step,
+    /// which tokens outside the vocabulary leave as they are. None for a model that embeds nothing.
+    pub fn embedding(&self, buffers: &Buffers, rows: u32) -> Option<Tensor> {
+        let shape = StepShape { rows, outputs: 0, kv_len: 1, head: Head::Logits, source: RowSource::Host };
+        Some(self.tensor(buffers, self.model.embedding?, shape))
+    }
+
     fn tensor(&self, buffers: &Buffers, id: ValueId, shape: StepShape) -> Tensor {
         let value: Shape = self.model.values[id.index()].shape;
         let rows = match value.rows {

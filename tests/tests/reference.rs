@@ -12,7 +12,9 @@ use std::{cell::Cell, path::Path, rc::Rc, sync::Arc};
 use parhelion::{
     exec::ExecError,
     loader::{Checkpoint, MappedFile, Specials},
-    session::{Cancel, FinishReason, GenerateOptions, Prepared, RowInput, Sampling, SequenceId, Session, SessionOptions},
+    session::{
+        Cancel, EngineError, FinishReason, GenerateOptions, Input, Prepared, RowInput, Sampling, SequenceId, Session, SessionOptions,
+    },
 };
 use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, Driver, Stopwatch, SwitchChoice};
 use parhelion_tests::{fixtures::smollm2, harness::ADAPTER, skip};
@@ -78,8 +80,8 @@ fn load(model: &Path, config: &Config, options: SessionOptions) -> (Session, Dri
     (session, driver)
 }
 
-fn rows(sequence: SequenceId, tokens: &[u32]) -> Vec<RowInput> {
-    tokens.iter().map(|&token| RowInput { sequence, token }).collect()
+fn rows(sequence: SequenceId, tokens: &[u32]) -> Vec<RowInput<'static>> {
+    tokens.iter().map(|&token| RowInput::token(sequence, token)).collect()
 }
 
 fn argmax(logits: &[f32]) -> usize {
@@ -193,7 +195,7 @@ fn sequences_in_one_step_do_not_see_each_other() {
             assert!(difference < 1e-3, "{}: {difference}", config.name);
         }
         // one more token each, in one decode-sized step
-        let step = [RowInput { sequence: first, token: 100 }, RowInput { sequence: second, token: 200 }];
+        let step = [RowInput::token(first, 100), RowInput::token(second, 200)];
         let together = driver.block_on(session.forward(&step, &[0, 1])).unwrap();
         for (sequence, tokens, token, together) in [(first, a, 100, &together[0]), (second, b, 200, &together[1])] {
             session.truncate(sequence, 0);
@@ -215,7 +217,7 @@ fn a_sequence_cut_back_goes_on_as_before() {
         let (mut session, driver) = load(&model, &config, options(false, 1, 128));
         let sequence = session.open_sequence().unwrap();
         let step =
-            |session: &mut Session, token| driver.block_on(session.forward(&[RowInput { sequence, token }], &[0])).unwrap().remove(0);
+            |session: &mut Session, token| driver.block_on(session.forward(&[RowInput::token(sequence, token)], &[0])).unwrap().remove(0);
         let first: Vec<Vec<f32>> = tokens.iter().map(|&token| step(&mut session, token)).collect();
         session.truncate(sequence, tokens.len() - 5);
         let again: Vec<Vec<f32>> = tokens[tokens.len() - 5..].iter().map(|&token| step(&mut session, token)).collect();
@@ -282,5 +284,45 @@ fn a_prompt_can_be_stopped_between_chunks() {
             generation.timings()
         });
         assert_eq!((timings.cached_tokens, timings.generated_tokens), (16, 2), "{}", config.name);
+    }
+}
+
+/// Rows of the embedding table given as embeddings are what their tokens are: Q8_0, blocks of an f16 scale and 32 integers.
+#[test]
+fn input_embeddings_stand_for_tokens() {
+    let Some(model) = smollm2() else { return };
+    let tokens = &reference()[0].prompt_token_ids;
+    let checkpoint = pollster::block_on(Checkpoint::open(Arc::new(MappedFile::open(&model).unwrap()))).unwrap();
+    let info = checkpoint.tensor("token_embd.weight").unwrap();
+    let row_bytes = (info.shape[1] / 32 * 34) as usize;
+    let embeddings: Vec<Vec<f32>> = tokens
+        .iter()
+        .map(|&token| {
+            let offset = info.offset + u64::from(token) * row_bytes as u64;
+            let bytes = pollster::block_on(checkpoint.source().read(offset, row_bytes)).unwrap();
+            let block = |b: &[u8]| {
+                let scale = half::f16::from_le_bytes([b[0], b[1]]).to_f32();
+                b[2..].iter().map(|&q| f32::from(q as i8) * scale).collect::<Vec<f32>>()
+            };
+            bytes.chunks_exact(34).flat_map(block).collect()
+        })
+        .collect();
+    let last = [tokens.len() as u32 - 1];
+    for config in configs() {
+        let (mut session, driver) = load(&model, &config, options(true, 1, 128));
+        let sequence = session.open_sequence().unwrap();
+        let by_token = driver.block_on(session.forward(&rows(sequence, tokens), &last)).unwrap();
+        session.truncate(sequence, 0);
+        // every other row as an embedding
+        let mut mixed = rows(sequence, tokens);
+        for (row, values) in mixed.iter_mut().zip(&embeddings).step_by(2) {
+            row.input = Input::Embedding(values);
+        }
+        let by_embedding = driver.block_on(session.forward(&mixed, &last)).unwrap();
+        assert_eq!(by_token, by_embedding, "{}: the same rows through the same kernels", config.name);
+        let short = RowInput { sequence, input: Input::Embedding(&[0.0; 3]) };
+        let refused = driver.block_on(session.forward(&[short], &[]));
+        assert!(matches!(refused, Err(EngineError::EmbeddingSize { got: 3, expected: 576 })), "{refused:?}");
+        assert_eq!(session.cached_tokens(sequence).unwrap().len(), tokens.len(), "what failed left nothing behind");
     }
 }

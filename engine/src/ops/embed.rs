@@ -25,7 +25,9 @@ impl Graph {
     /// The rows of the weight `name` (`[vocab, cols]`) that the step's tokens name, times `scale`: `[Step, cols]`.
     pub fn embed(&self, name: &'static str, vocab: u32, cols: u32, scale: f32) -> ValueId {
         let table = self.matrix(&[(name, vocab)], cols);
-        self.push(Embed { table, vocab, cols, scale }, name, &[])
+        let value = self.push(Embed { table, vocab, cols, scale }, name, &[]);
+        self.set_embedding(value);
+        value
     }
 }
 

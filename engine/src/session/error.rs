@@ -42,6 +42,14 @@ pub enum EngineError {
         /// Size of the vocabulary.
         vocab: u32,
     },
+    /// An embedding that the model cannot take.
+    #[error("an input embedding has {got} elements and the model's have {expected}")]
+    EmbeddingSize {
+        /// Elements given.
+        got: usize,
+        /// Columns of the model's embedding; 0 for a model without one.
+        expected: u32,
+    },
     /// A sequence that was closed, or more sequences than the session has room for.
     #[error("{reason}")]
     Sequence {

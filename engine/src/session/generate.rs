@@ -108,7 +108,7 @@ impl Generation<'_> {
         }
         let chunk = session.plan.options().bounds.rows as usize;
         let rest = &self.prompt[common..self.prompt.len() - 1];
-        let rows: Vec<RowInput> = rest.iter().chain([&last]).map(|&token| RowInput { sequence, token }).collect();
+        let rows: Vec<RowInput<'_>> = rest.iter().chain([&last]).map(|&token| RowInput::token(sequence, token)).collect();
         let chunks = rows.chunks(chunk).len();
         for (i, rows) in rows.chunks(chunk).enumerate() {
             if self.options.cancel.is_asked() {

@@ -26,7 +26,7 @@ pub use error::EngineError;
 pub use generate::{Generation, Token};
 pub use options::{Cancel, FinishReason, GenerateOptions, Sampling, SessionOptions, Timings};
 pub use sequences::SequenceId;
-pub use step::RowInput;
+pub use step::{Input, RowInput};
 
 use sequences::Sequences;
 use step::PreparedSteps;

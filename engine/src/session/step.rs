@@ -9,13 +9,33 @@ use crate::{
     shape::{Head, RowSource, StepShape},
 };
 
-/// A token to append to a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowInput {
+/// What to append to a sequence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowInput<'a> {
     /// The sequence.
     pub sequence: SequenceId,
-    /// The token.
-    pub token: u32,
+    /// The token or embedding.
+    pub input: Input<'a>,
+}
+
+/// What a row starts from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Input<'a> {
+    /// A token of the vocabulary.
+    Token(u32),
+    /// What the embedding would give, computed elsewhere (of an image, say): as many elements as the model's embedding has
+    /// columns, after any scale.
+    Embedding(&'a [f32]),
+}
+
+/// Stands for an embedding among a sequence's tokens. No part of the table has it, so the row that the host wrote stays.
+const NO_TOKEN: u32 = u32::MAX;
+
+impl RowInput<'_> {
+    /// A token to append to a sequence.
+    pub fn token(sequence: SequenceId, token: u32) -> Self {
+        Self { sequence, input: Input::Token(token) }
+    }
 }
 
 /// Steps that were prepared, most recently used last.
@@ -42,7 +62,7 @@ impl Session {
     ///
     /// # Errors
     /// [`EngineError::PromptTooLong`], [`EngineError::UnknownToken`], [`EngineError::Sequence`], or the device's.
-    pub async fn forward(&mut self, rows: &[RowInput], outputs: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
+    pub async fn forward(&mut self, rows: &[RowInput<'_>], outputs: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
         let bounds = self.plan.options().bounds;
         let mut logits = vec![Vec::new(); outputs.len()];
         let mut start = 0;
@@ -82,7 +102,7 @@ impl Session {
     }
 
     /// Writes rows, page tables and output indices, and submits one step over them.
-    pub(super) async fn submit_rows(&mut self, rows: &[RowInput], outputs: &[u32], head: Head) -> Result<PreparedStep, EngineError> {
+    pub(super) async fn submit_rows(&mut self, rows: &[RowInput<'_>], outputs: &[u32], head: Head) -> Result<PreparedStep, EngineError> {
         let before = self.lengths(rows);
         let result = self.try_submit_rows(rows, outputs, head).await;
         if result.is_err() {
@@ -93,10 +113,11 @@ impl Session {
         result
     }
 
-    async fn try_submit_rows(&mut self, rows: &[RowInput], outputs: &[u32], head: Head) -> Result<PreparedStep, EngineError> {
+    async fn try_submit_rows(&mut self, rows: &[RowInput<'_>], outputs: &[u32], head: Head) -> Result<PreparedStep, EngineError> {
         let data = self.append(rows)?;
         let step = *self.buffers.step();
         self.write(step.rows, bytemuck::cast_slice(&data))?;
+        self.write_embeddings(rows)?;
         if !outputs.is_empty() {
             self.write(step.output_index, bytemuck::cast_slice(outputs))?;
         }
@@ -117,14 +138,31 @@ impl Session {
         Ok(prepared)
     }
 
+    /// Puts embeddings where the model's own would go.
+    fn write_embeddings(&mut self, rows: &[RowInput<'_>]) -> Result<(), EngineError> {
+        let tensor = self.plan.embedding(&self.buffers, rows.len() as u32);
+        for (i, row) in rows.iter().enumerate() {
+            let Input::Embedding(values) = row.input else { continue };
+            let expected = tensor.map_or(0, |tensor| tensor.cols);
+            let Some(tensor) = tensor.filter(|tensor| tensor.cols as usize == values.len()) else {
+                return Err(EngineError::EmbeddingSize { got: values.len(), expected });
+            };
+            let offset = tensor.slice.offset + i as u64 * u64::from(tensor.stride) * 4;
+            self.executor.write(tensor.slice.buffer, offset, bytemuck::cast_slice(values))?;
+        }
+        Ok(())
+    }
+
     /// Appends the rows' tokens to their sequences and says where each row stands.
-    fn append(&mut self, rows: &[RowInput]) -> Result<Vec<Row>, EngineError> {
+    fn append(&mut self, rows: &[RowInput<'_>]) -> Result<Vec<Row>, EngineError> {
         let (vocab, context) = (self.plan.vocab(), self.plan.options().bounds.context);
         let mut out = Vec::with_capacity(rows.len());
         for (i, row) in rows.iter().enumerate() {
-            if row.token >= vocab {
-                return Err(EngineError::UnknownToken { token: row.token, vocab });
-            }
+            let token = match row.input {
+                Input::Token(token) if token >= vocab => return Err(EngineError::UnknownToken { token, vocab }),
+                Input::Token(token) => token,
+                Input::Embedding(_) => NO_TOKEN,
+            };
             if i > 0 && rows[i - 1].sequence != row.sequence && rows[..i].iter().any(|earlier| earlier.sequence == row.sequence) {
                 return Err(EngineError::Sequence { reason: "rows of one sequence must stand together in a step".into() });
             }
@@ -133,9 +171,9 @@ impl Session {
             if slot >= context {
                 return Err(EngineError::PromptTooLong { prompt: tokens.len() + 1, context });
             }
-            tokens.push(row.token);
+            tokens.push(token);
             let (sequence, end) = (row.sequence.0, slot + 1);
-            out.push(Row { token: row.token, sequence, slot, begin: 0, end, position: [slot; 3] });
+            out.push(Row { token, sequence, slot, begin: 0, end, position: [slot; 3] });
         }
         for (sequence, len) in self.lengths(rows) {
             self.reserve(sequence, len)?;
@@ -157,7 +195,7 @@ impl Session {
     }
 
     /// The sequences of the rows, each with the number of its tokens now.
-    fn lengths(&self, rows: &[RowInput]) -> Vec<(SequenceId, usize)> {
+    fn lengths(&self, rows: &[RowInput<'_>]) -> Vec<(SequenceId, usize)> {
         let mut out: Vec<(SequenceId, usize)> = Vec::new();
         for row in rows {
             if out.iter().all(|(id, _)| *id != row.sequence) {
