@@ -15,7 +15,7 @@ pub struct SessionOptions {
     pub sequences: u32,
     /// Rows of a step: longer prompts run in chunks of this many.
     pub chunk: u32,
-    /// Pinned f32 kernels and an f32 KV cache: the same tokens on every device.
+    /// Pinned f32 kernels and an f32 KV cache: devices differ only in the last bits.
     pub reproducible: bool,
     /// How the KV cache is stored; none for f32 when reproducible, else f16.
     pub kv: Option<Kv>,

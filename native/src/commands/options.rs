@@ -39,7 +39,7 @@ pub(super) struct ModelOptions {
     /// Tokens of context; by default the model's own, 8192 at the most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
-    /// All arithmetic in f32 with pinned kernels: the same tokens on every device
+    /// All arithmetic in f32 with pinned kernels: devices differ only in the last bits
     #[arg(long)]
     reproducible: bool,
     #[command(flatten)]

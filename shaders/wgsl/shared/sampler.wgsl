@@ -1,7 +1,7 @@
 // What logits_process and sample share: how a token is to be chosen and what was. Logits in between are a buffer of vec4:
 // a summary [output][chunk] of each chunk of the vocabulary, which is (largest raw logit, sum of raw exponentials
 // relative to it, largest processed logit, its token as a float: the lowest such), then the processed logits
-// [output][CHUNK_FOURS * chunks]. Both kernels use plain workgroup memory for their sums, never subgroups: the same logits give the same token on every device.
+// [output][CHUNK_FOURS * chunks]. Both kernels use plain workgroup memory for their sums, never subgroups: they run in the same order on every device.
 
 // How the next token of an output is chosen.
 struct Sampler {
