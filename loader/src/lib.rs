@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+pub mod catalogue;
 pub mod chat;
 mod checkpoint;
 mod dtype;

@@ -120,6 +120,13 @@ mod tests {
     }
 
     #[test]
+    fn every_model_of_the_catalogue_can_be_stored() {
+        for model in crate::catalogue::MODELS {
+            assert!(is_plain_file_name(model.file_name), "{}", model.file_name);
+        }
+    }
+
+    #[test]
     fn names_for_addresses_stay_plain_and_apart() {
         let hostile = [
             "https://host/../../etc/passwd",

@@ -4,7 +4,6 @@
 //! programs of the workspace can ask for a catalogue model the way the program does.
 
 pub mod cache;
-pub mod catalogue;
 pub mod commands;
 pub mod fetch;
 pub mod host;
@@ -12,3 +11,5 @@ pub mod interrupt;
 pub mod model;
 pub mod progress;
 pub mod text;
+
+pub use parhelion::loader::catalogue;

