@@ -5,4 +5,9 @@
  * @packageDocumentation
  */
 export * from "./errors.js";
+export { Generation } from "./generation.js";
+export * from "./openai.js";
+export { Parhelion } from "./parhelion.js";
+export type { DoctorOptions } from "./parhelion.js";
+export { Session } from "./session.js";
 export * from "./types.js";
