@@ -16,6 +16,7 @@ mod model;
 ///   parhelion-bench decode --model model.gguf
 ///   parhelion-bench prefill --shape llama-1b --quant Q4_0 --tokens 512
 ///   parhelion-bench kernels --shape llama-8b --json kernels.json
+///   parhelion-bench synth --shape tiny --out tiny.gguf
 #[derive(Parser)]
 #[command(verbatim_doc_comment)]
 struct Cli {
@@ -33,6 +34,30 @@ enum What {
     Load(ModelArgs),
     /// Every kernel of a synthetic model by itself
     Kernels(ModelArgs),
+    /// Writes a synthetic model to a file.
+    Synth(SynthArgs),
+}
+
+/// What to write.
+#[derive(Args, Clone)]
+struct SynthArgs {
+    /// tiny, smollm2-135m, llama-1b, llama-3b or llama-8b
+    #[arg(long, default_value = "tiny")]
+    shape: String,
+    /// Q4_0, Q8_0 or F16
+    #[arg(long, default_value = "Q8_0")]
+    quant: String,
+    /// The file to write
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn synth(args: &SynthArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let (shape, quant) = parhelion_bench::synth::find(&args.shape, &args.quant)?;
+    let bytes = parhelion_bench::synth::gguf(shape, quant);
+    std::fs::write(&args.out, &bytes).map_err(|error| format!("{}: {error}", args.out.display()))?;
+    println!("{}: {} bytes", args.out.display(), bytes.len());
+    Ok(())
 }
 
 /// Which device, and where the figures go.
@@ -67,7 +92,7 @@ struct ModelArgs {
     /// A GGUF file; without it a synthetic model of --shape and --quant
     #[arg(long)]
     model: Option<PathBuf>,
-    /// smollm2-135m, llama-1b, llama-3b or llama-8b
+    /// tiny, smollm2-135m, llama-1b, llama-3b or llama-8b
     #[arg(long, default_value = "smollm2-135m")]
     shape: String,
     /// Q4_0, Q8_0 or F16
@@ -93,6 +118,7 @@ fn main() -> ExitCode {
         What::Prefill(args) => model::prefill(&args),
         What::Load(args) => model::load(&args),
         What::Kernels(args) => kernels::run(&args),
+        What::Synth(args) => synth(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,10 @@
-//! GGUF files of real models' shapes filled with random weights, made in memory: speed needs size, not sense.
+//! GGUF files of real models' shapes filled with random weights, made in memory: speed needs size, not sense. They are whole: a
+//! byte-level tokenizer with merges of English words and a chat template make them answer, in nonsense. The same shape and format
+//! give the same bytes everywhere.
 
 use half::f16;
+
+mod vocabulary;
 
 /// A model's sizes.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +23,7 @@ pub struct Shape {
     pub head_dim: u32,
     /// Elements inside the feed-forward block.
     pub ffn: u32,
-    /// Tokens, over 256.
+    /// Tokens, over 260: bytes, merges and three control tokens.
     pub vocab: u32,
     /// Whether the output head has a table of its own.
     pub untied: bool,
@@ -29,8 +33,9 @@ const fn shape(name: &'static str, [layers, hidden, heads, kv_heads, head_dim, f
     Shape { name, layers, hidden, heads, kv_heads, head_dim, ffn, vocab, untied: false }
 }
 
-/// The shapes of published models.
+/// The shapes of published models, and one whose file is about 3 MB in `Q8_0`, for tests of what happens to files.
 pub const SHAPES: &[Shape] = &[
+    shape("tiny", [6, 192, 6, 2, 32, 512, 1024]),
     shape("smollm2-135m", [30, 576, 9, 3, 64, 1536, 49_152]),
     shape("llama-1b", [16, 2048, 32, 8, 64, 8192, 128_256]),
     shape("llama-3b", [28, 3072, 24, 8, 128, 8192, 128_256]),
@@ -174,7 +179,7 @@ fn metadata(out: &mut Writer, s: &Shape) {
         ("attention.value_length", s.head_dim),
         ("rope.dimension_count", s.head_dim),
     ];
-    out.u64(numbers.len() as u64 + 9);
+    out.u64(numbers.len() as u64 + 3 + vocabulary::ENTRIES);
     out.text("general.architecture", "llama");
     out.text("general.name", &format!("synthetic {}", s.name));
     for (name, value) in numbers {
@@ -183,26 +188,7 @@ fn metadata(out: &mut Writer, s: &Shape) {
     out.string("llama.rope.freq_base");
     out.u32(6);
     out.bytes(&500_000.0_f32.to_le_bytes());
-    out.text("tokenizer.ggml.model", "gpt2");
-    out.text("tokenizer.ggml.pre", "default");
-    out.number("tokenizer.ggml.eos_token_id", s.vocab - 1);
-    let tokens: Vec<String> = byte_symbols().chain((256..s.vocab - 1).map(|i| format!("tok{i}"))).chain(["<|end|>".into()]).collect();
-    out.strings("tokenizer.ggml.tokens", &tokens);
-    out.strings("tokenizer.ggml.merges", &["a b".into(), "c d".into()]);
-    out.string("tokenizer.ggml.token_type");
-    out.u32(9);
-    out.u32(5);
-    out.u64(u64::from(s.vocab));
-    (1..s.vocab).for_each(|_| out.u32(1));
-    out.u32(3);
-}
-
-/// The characters that byte-level BPE writes bytes as: printable ones as themselves, the rest from U+0100 on.
-fn byte_symbols() -> impl Iterator<Item = String> {
-    let printable = |b: &u32| (33..127).contains(b) || (161..173).contains(b) || (174..256).contains(b);
-    let own = (0..256).filter(printable);
-    let moved = (0..256_u32).filter(move |b| !printable(b)).enumerate().map(|(i, _)| 256 + i as u32);
-    own.chain(moved).filter_map(char::from_u32).map(String::from)
+    vocabulary::metadata(out, s.vocab);
 }
 
 #[derive(Default)]
@@ -244,6 +230,15 @@ impl Writer {
         self.u32(8);
         self.u64(values.len() as u64);
         values.iter().for_each(|value| self.string(value));
+    }
+
+    /// An array of signed numbers.
+    fn array(&mut self, key: &str, values: impl ExactSizeIterator<Item = u32>) {
+        self.string(key);
+        self.u32(9);
+        self.u32(5);
+        self.u64(values.len() as u64);
+        values.for_each(|value| self.u32(value));
     }
 
     fn pad(&mut self) {
