@@ -7,8 +7,7 @@ use crate::command::{cargo, program, root, run, succeeds};
 use crate::report::{Outcome, Report};
 use crate::source;
 use crate::tool::{CARGO_DENY, TYPOS, need_component, need_target};
-
-const WASM: &str = "wasm32-unknown-unknown";
+use crate::web::WASM;
 
 /// Packages that must compile for the browser.
 const WASM_PACKAGES: [&str; 4] = ["parhelion-shaders", "parhelion-loader", "parhelion", "parhelion-web"];

@@ -51,10 +51,14 @@ pub(crate) fn output_of(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// The first file of this name in the folders of `PATH`.
+/// The first program of this name in the folders of `PATH`.
 pub(crate) fn find_on_path(name: &str) -> Option<PathBuf> {
-    let file = executable_name(name);
-    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(&file)).find(|path| path.is_file())
+    find_file_on_path(&executable_name(name))
+}
+
+/// The first file of exactly this name in the folders of `PATH`.
+pub(crate) fn find_file_on_path(file: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(file)).find(|path| path.is_file())
 }
 
 /// `typos` is `typos.exe` on Windows.

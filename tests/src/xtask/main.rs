@@ -1,20 +1,27 @@
 //! The project's own commands, the same on every system and in CI:
 //!
 //! - `cargo xtask check [--fix]`: format, lints for native and wasm32, WGSL, budgets, spelling, dependencies;
-//! - `cargo xtask test [ARGS]`: gets what the tests need, then runs every one of them.
+//! - `cargo xtask test [ARGS]`: gets what the tests need, then runs every one of them, in the browser too;
+//! - `cargo xtask web`: builds the engine for the browser, the npm package and the page.
 //!
 //! The program has no dependencies, so that it compiles in a second or two.
 
+mod browser;
 mod budget;
 mod check;
 mod command;
+mod node;
 mod report;
 mod source;
+mod system;
 mod test;
 mod tool;
 mod vulkan;
+mod web;
 
 use std::process::ExitCode;
+
+use crate::test::Which;
 
 const USAGE: &str = "\
 The project's own commands.
@@ -22,8 +29,14 @@ The project's own commands.
 Usage:
   cargo xtask check [--fix]   format, clippy (native and wasm32), WGSL, budgets, spelling, dependencies;
                               --fix repairs what can be repaired by machine
-  cargo xtask test [ARGS]     get what the tests need, then run every test; ARGS go to `cargo test`,
-                              for instance a part of a test's name
+  cargo xtask test            get what the tests need, then run every test, those in the browser too
+  cargo xtask test ARGS       run the native tests alone; ARGS go to `cargo test`, for instance a part of a
+                              test's name
+  cargo xtask test --no-browser [ARGS]
+                              the same, all of them where no ARGS are given
+  cargo xtask test --browser [NAMES]
+                              run the suites of tests/browser alone, those whose names contain one of NAMES
+  cargo xtask web             build the engine for the browser, the npm package and the page into web/dist
 ";
 
 fn main() -> ExitCode {
@@ -32,7 +45,10 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["check"] => check::check(false),
         ["check", "--fix"] => check::check(true),
-        ["test", rest @ ..] => test::test(rest),
+        ["test"] => test::test(Which { native: Some(&[]), browser: Some(&[]) }),
+        ["test", "--browser", names @ ..] => test::test(Which { native: None, browser: Some(names) }),
+        ["test", "--no-browser", args @ ..] | ["test", args @ ..] => test::test(Which { native: Some(args), browser: None }),
+        ["web"] => web::web(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             ExitCode::SUCCESS

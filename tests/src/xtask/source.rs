@@ -7,7 +7,7 @@ use std::path::Path;
 const FOLDERS: [&str; 7] = ["benches", "engine", "loader", "native", "shaders", "tests", "web"];
 /// Folders of outputs and of other people's code.
 const SKIPPED: [&str; 4] = ["dist", "node_modules", "pkg", "target"];
-const EXTENSIONS: [&str; 4] = ["rs", "wgsl", "ts", "js"];
+const EXTENSIONS: [&str; 5] = ["rs", "wgsl", "ts", "js", "mjs"];
 
 /// A source file.
 pub(crate) struct Source {

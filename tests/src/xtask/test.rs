@@ -5,23 +5,45 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::command::{cargo, executable_name, program, run, target_dir};
+use crate::command::{cargo, executable_name, output_of, program, run, target_dir};
 use crate::report::{Outcome, Report};
-use crate::vulkan;
+use crate::{browser, vulkan, web};
 
 /// The model that whole-model tests run, as the program's catalogue names it.
 const MODEL: &str = "smollm2-135m-instruct";
 
-/// Runs every test of the workspace, doc tests included; `args` go to `cargo test`.
-pub(crate) fn test(args: &[&str]) -> ExitCode {
+/// Which tests to run. `None` leaves a kind out; words choose among its tests, no words mean all of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Which<'a> {
+    /// The tests of the workspace, doc tests included; the words go to `cargo test`.
+    pub(crate) native: Option<&'a [&'a str]>,
+    /// The suites in a browser; the words are parts of their names.
+    pub(crate) browser: Option<&'a [&'a str]>,
+}
+
+/// Gets what the tests need and runs them.
+pub(crate) fn test(which: Which<'_>) -> ExitCode {
     make_way_for_a_new_xtask();
     let mut report = Report::new("cargo xtask test");
-    report.step("Vulkan driver", vulkan::need_driver);
+    // First, because the program that is built next takes the page in.
+    let has_page = which.browser.is_some() && web::build(&mut report);
+    if which.native.is_some() {
+        report.step("Vulkan driver", vulkan::need_driver);
+    }
     // Built in one go: the same features, hence one compilation, for the program and for every test.
-    let build = ["build", "--workspace", "--release", "--lib", "--bins", "--examples", "--tests"];
-    if report.step("build", || run(&mut cargo(&build)).into()) {
+    let all = ["build", "--workspace", "--release", "--lib", "--bins", "--examples", "--tests"];
+    let build = if which.native.is_some() { all.as_slice() } else { &["build", "--release"] };
+    if report.step("build", || run(&mut cargo(build)).into()) {
         report.step("test model", pull_model);
-        report.step("tests", || run_tests(args));
+        if let Some(args) = which.native {
+            report.step("tests", || run_tests(args));
+        }
+        if let Some(names) = which.browser
+            && has_page
+            && report.step("browser", browser::need_browser)
+        {
+            report.step("browser tests", || browser::run_suites(names, model_file().as_deref()));
+        }
     }
     report.finish()
 }
@@ -36,13 +58,22 @@ fn make_way_for_a_new_xtask() {
     }
 }
 
+/// The program as built by the step before.
+fn parhelion() -> PathBuf {
+    target_dir().join("release").join(executable_name("parhelion"))
+}
+
 /// Fetches the model with our own program; without it some tests are skipped, which is no failure of the project.
 fn pull_model() -> Outcome {
-    let parhelion = target_dir().join("release").join(executable_name("parhelion"));
-    match run(&mut program(parhelion, &["models", "pull", MODEL])) {
+    match run(&mut program(parhelion(), &["models", "pull", MODEL])) {
         Ok(()) => Outcome::Passed(MODEL.into()),
         Err(why) => Outcome::Skipped(format!("{why}; tests that need the model are skipped")),
     }
+}
+
+/// Where the model lies, if it could be fetched.
+fn model_file() -> Option<PathBuf> {
+    output_of(&mut program(parhelion(), &["models", "path", MODEL])).map(PathBuf::from)
 }
 
 fn run_tests(args: &[&str]) -> Outcome {

@@ -1,59 +1,83 @@
-//! Programs that `check` needs and a Rust toolchain does not have: found, or installed under `target/tools`.
+//! Programs that our commands need and a Rust toolchain does not have: found, or installed under `target/tools`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::command::{cargo, executable_name, find_on_path, output_of, program, run, succeeds, target_dir};
 
 /// A program, and the two ways it can be had.
-pub(crate) struct Tool {
+pub(crate) struct Tool<'a> {
     /// The program's name.
     pub(crate) name: &'static str,
     /// The crate that builds it.
     pub(crate) package: &'static str,
     /// The version installed where there is none.
-    pub(crate) version: &'static str,
+    pub(crate) version: &'a str,
+    /// Whether no other version will do.
+    pub(crate) exact: bool,
     /// Whether Python's package index has the same version ready built, under the program's name.
     pub(crate) has_wheel: bool,
+    /// What to tell `cargo install` about the crate's features.
+    pub(crate) features: &'static [&'static str],
 }
 
-pub(crate) const TYPOS: Tool = Tool { name: "typos", package: "typos-cli", version: "1.52.0", has_wheel: true };
+pub(crate) const TYPOS: Tool<'_> =
+    Tool { name: "typos", package: "typos-cli", version: "1.52.0", exact: false, has_wheel: true, features: &[] };
 
 /// Its wheel is years behind and fails on today's `cargo metadata`; building it takes about three minutes on two cores.
-pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", package: "cargo-deny", version: "0.20.2", has_wheel: false };
+pub(crate) const CARGO_DENY: Tool<'_> =
+    Tool { name: "cargo-deny", package: "cargo-deny", version: "0.20.2", exact: false, has_wheel: false, features: &[] };
 
-impl Tool {
+impl Tool<'_> {
     /// The program: the one installed here before, the one on `PATH`, or a fresh installation.
     pub(crate) fn find_or_install(&self) -> Result<PathBuf, String> {
-        let folder = target_dir().join("tools");
+        let folder = tools_dir();
         let installed = folder.join("bin").join(executable_name(self.name));
-        if installed.is_file() {
+        if installed.is_file() && self.will_do(&installed) {
             return Ok(installed);
         }
-        if let Some(path) = find_on_path(self.name) {
+        if let Some(path) = find_on_path(self.name).filter(|path| self.will_do(path)) {
             return Ok(path);
         }
-        println!("{} is not installed: installing {} under {}", self.name, self.version, folder.display());
-        let folder = folder.to_string_lossy().into_owned();
-        if self.has_wheel && self.install_wheel(&folder).is_ok() && installed.is_file() {
+        println!("{} {} is not installed: installing it under {}", self.name, self.version, folder.display());
+        if self.has_wheel && install_wheel(self.name, self.version).is_ok() && installed.is_file() {
             return Ok(installed);
         }
-        let Self { name, package, version, .. } = self;
-        let mut install = cargo(&["install", "--locked", "--root", &folder, "--version", version, package]);
-        // Built in a temporary folder, whatever folder our own outputs go to.
-        run(install.env_remove("CARGO_TARGET_DIR"))
-            .map_err(|why| format!("{why}; install {name} by hand: `cargo install --locked {package}@{version}`"))?;
+        self.build(&folder)?;
         Ok(installed)
     }
 
-    fn install_wheel(&self, folder: &str) -> Result<(), String> {
-        let python = ["python3", "python", "py"]
-            .into_iter()
-            .find(|python| succeeds(&mut program(*python, &["-m", "pip", "--version"])))
-            .ok_or_else(|| "no Python with pip".to_owned())?;
-        let wheel = format!("{}=={}", self.name, self.version);
-        let args = ["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", folder, &wheel];
-        run(&mut program(python, &args))
+    fn will_do(&self, path: &Path) -> bool {
+        !self.exact || output_of(&mut program(path, &["--version"])).is_some_and(|text| text.split(' ').any(|word| word == self.version))
     }
+
+    /// Builds the program with its own lock file or, where the registry lacks a version that is named there, without.
+    fn build(&self, folder: &Path) -> Result<(), String> {
+        let Self { name, package, version, .. } = self;
+        let install = |locked: &[&str]| {
+            let mut install = cargo(&["install", "--version", version, package, "--root"]);
+            install.arg(folder).args(self.features).args(locked);
+            // Built in a temporary folder, whatever folder our own outputs go to.
+            run(install.env_remove("CARGO_TARGET_DIR"))
+        };
+        install(&["--locked"])
+            .or_else(|_| install(&[]))
+            .map_err(|why| format!("{why}; install {name} by hand: `cargo install --locked {package}@{version}`"))
+    }
+}
+
+/// Where programs are installed.
+pub(crate) fn tools_dir() -> PathBuf {
+    target_dir().join("tools")
+}
+
+/// Unpacks a wheel of Python's package index into the folder of tools.
+pub(crate) fn install_wheel(name: &str, version: &str) -> Result<(), String> {
+    let python = ["python3", "python", "py"]
+        .into_iter()
+        .find(|python| succeeds(&mut program(*python, &["-m", "pip", "--version"])))
+        .ok_or_else(|| "no Python with pip".to_owned())?;
+    let mut install = program(python, &["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"]);
+    run(install.arg(tools_dir()).arg(format!("{name}=={version}")))
 }
 
 /// Makes sure that a component of the Rust toolchain is there; `probe` is the `cargo` subcommand it brings.

@@ -4,8 +4,9 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::command::{find_on_path, output_of, program, run, succeeds};
+use crate::command::{output_of, program};
 use crate::report::Outcome;
+use crate::system::{Installer, install};
 
 /// What this machine has of Vulkan.
 struct Found {
@@ -26,8 +27,8 @@ impl Found {
     }
 }
 
-/// Package managers, how each installs Mesa's software driver and the Vulkan loader, and whether we may run it.
-const INSTALLERS: [(&str, &str, bool); 5] = [
+/// How package managers install Mesa's software driver and the Vulkan loader.
+const INSTALLERS: [Installer; 5] = [
     ("apt-get", "apt-get install -y --no-install-recommends mesa-vulkan-drivers libvulkan1", true),
     ("dnf", "dnf install -y mesa-vulkan-drivers vulkan-loader", false),
     ("pacman", "pacman -S --needed vulkan-swrast vulkan-icd-loader", false),
@@ -44,28 +45,12 @@ pub(crate) fn need_driver() -> Outcome {
     if found.is_usable() {
         return Outcome::Passed(found.drivers.join(", "));
     }
-    let Some((_, command, automatic)) = INSTALLERS.iter().find(|(name, ..)| find_on_path(name).is_some()) else {
-        return Outcome::Failed("install a Vulkan driver (Mesa's lavapipe needs no GPU) and the Vulkan loader".into());
-    };
-    let by_hand = format!("install a Vulkan driver: `{command}` as root");
-    let Some(prefix) = as_root().filter(|_| *automatic) else { return Outcome::Failed(by_hand) };
-    for command in ["apt-get update", command] {
-        let words: Vec<&str> = prefix.iter().copied().chain(command.split(' ')).collect();
-        if let Err(why) = run(&mut program(words[0], &words[1..])) {
-            println!("{why}");
-        }
+    let what = "a Vulkan driver (Mesa's lavapipe needs no GPU) and the Vulkan loader";
+    if let Err(by_hand) = install(what, &INSTALLERS) {
+        return Outcome::Failed(by_hand);
     }
     let found = look();
-    if found.is_usable() { Outcome::Passed(found.drivers.join(", ")) } else { Outcome::Failed(by_hand) }
-}
-
-/// The words to put before a command so that it runs as root; `None` if that would need a password.
-fn as_root() -> Option<&'static [&'static str]> {
-    const SUDO: &[&str] = &["sudo", "-n"];
-    if output_of(&mut program("id", &["-u"])).as_deref() == Some("0") {
-        return Some(&[]);
-    }
-    succeeds(&mut program("sudo", &["-n", "true"])).then_some(SUDO)
+    if found.is_usable() { Outcome::Passed(found.drivers.join(", ")) } else { Outcome::Failed(format!("install {what}")) }
 }
 
 fn look() -> Found {
