@@ -1,0 +1,111 @@
+// The models a user can choose from: the built-in catalogue, the ones the page's server lists, and what is stored.
+
+import type { CatalogueEntry, ModelSource, StoredEntry } from "../types.js";
+import { nameFromUrl } from "./format.js";
+
+/** A model that can be loaded with one click. */
+export interface ModelChoice {
+  /** What `Parhelion.load` gets. */
+  source: ModelSource;
+  /** The name for people. */
+  title: string;
+  /** A second line about it; empty for none. */
+  note: string;
+  /** Licence of the weights, where known. */
+  license?: string;
+  /** Size of the file, where known. */
+  bytes?: number;
+  /** Addresses it may be stored under. */
+  urls: readonly string[];
+  /** The file's name in a listing of what is stored. */
+  fileName: string;
+}
+
+/** An entry of a served list of models; `url` is relative to the list. */
+interface ServedEntry {
+  id: string;
+  title: string;
+  license?: string;
+  bytes?: number;
+  sha256?: string;
+  url: string;
+}
+
+/** Splits `"Name, format: what it is good for"`, the form of catalogue titles, after the name. */
+function titleAndNote(text: string): { title: string; note: string } {
+  const [, title = text, note = ""] = /^(.+?)[,:] (.*)$/.exec(text) ?? [];
+  return { title, note };
+}
+
+/** The choice for an entry of the catalogue. */
+export function choiceFromCatalogue(entry: CatalogueEntry): ModelChoice {
+  const { id, license, bytes, urls, fileName } = entry;
+  return { source: id, ...titleAndNote(entry.title), license, bytes, urls, fileName };
+}
+
+/** The choice for an address. */
+export function choiceFromUrl(url: string): ModelChoice {
+  return { source: url, title: nameFromUrl(url), note: "", urls: [url], fileName: nameFromUrl(url) };
+}
+
+/** The choice for a file on this device. */
+export function choiceFromFile(file: File): ModelChoice {
+  return { source: file, title: nameFromUrl(file.name), note: "", bytes: file.size, urls: [], fileName: file.name };
+}
+
+/** The choice for something stored that no list names. */
+export function choiceFromStored(entry: StoredEntry): ModelChoice {
+  return {
+    source: { url: entry.url, name: entry.name },
+    title: nameFromUrl(entry.name),
+    note: "",
+    bytes: entry.size,
+    urls: [entry.url],
+    fileName: entry.name,
+  };
+}
+
+/** What is stored of a choice, if anything. */
+export function storedOf(choice: ModelChoice, stored: readonly StoredEntry[]): StoredEntry | undefined {
+  return stored.find((entry) => choice.urls.includes(entry.url) || (entry.name === choice.fileName && entry.size === choice.bytes));
+}
+
+/**
+ * Reads a served list of models. A list that is missing, unreachable or malformed is no list: the page works on hosts
+ * that have none.
+ */
+export async function fetchServedChoices(address: string): Promise<ModelChoice[]> {
+  try {
+    const response = await fetch(address);
+    if (!response.ok) return [];
+    const entries: unknown = await response.json();
+    return Array.isArray(entries) ? entries.filter(isServedEntry).map((entry) => choiceFromServed(entry, response.url)) : [];
+  } catch {
+    return [];
+  }
+}
+
+function isServedEntry(value: unknown): value is ServedEntry {
+  if (typeof value !== "object" || value === null) return false;
+  const entry = value as Record<string, unknown>;
+  const optional = (key: string, type: string): boolean => entry[key] === undefined || entry[key] === null || typeof entry[key] === type;
+  return typeof entry["id"] === "string" && typeof entry["title"] === "string" && typeof entry["url"] === "string" &&
+    optional("license", "string") && optional("bytes", "number") && optional("sha256", "string");
+}
+
+function choiceFromServed(entry: ServedEntry, list: string): ModelChoice {
+  const url = new URL(entry.url, list).href;
+  const fileName = `${nameFromUrl(url)}.gguf`;
+  return {
+    source: {
+      url,
+      ...(entry.sha256 ? { sha256: entry.sha256 } : {}),
+      ...(entry.bytes ? { size: entry.bytes } : {}),
+    },
+    ...titleAndNote(entry.title),
+    ...(entry.license ? { license: entry.license } : {}),
+    ...(entry.bytes ? { bytes: entry.bytes } : {}),
+    urls: [url],
+    fileName,
+  };
+}
