@@ -27,7 +27,7 @@ fn a_lost_device_fails_every_check() {
     let adapters = pollster::block_on(parhelion::gpu::Adapters::find());
     let options = parhelion::gpu::GpuOptions { floor: true, ..Default::default() };
     let mut gpu = pollster::block_on(parhelion::gpu::GpuExecutor::open(&adapters, 0, &options)).unwrap();
-    gpu.destroy();
+    gpu.handle().destroy();
     let waiter = gpu.waiter();
     let checks = waiter.block_on(check_kernels(&mut gpu, |_| {}));
     assert!(!checks.is_empty() && checks.iter().all(|check| !check.ok()));

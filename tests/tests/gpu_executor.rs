@@ -297,7 +297,7 @@ fn a_lost_device_is_an_error_everywhere() {
     let prepared = device.prepare(vec![axpy(x, y, 1.0)]).expect("a valid recording");
     device.gpu.submit(prepared).expect("a submission");
     let under_way = device.gpu.read(BufferSlice::whole(y, SIZE));
-    device.gpu.destroy();
+    device.gpu.handle().destroy();
     let lost = |what: &str, error: Option<ExecError>| {
         assert!(matches!(error, Some(ExecError::DeviceLost { .. })), "{what}: {error:?}");
     };

@@ -1,5 +1,7 @@
 //! Which GPUs there are, what each can do, and which one to take.
 
+#[cfg(target_arch = "wasm32")]
+use super::web::WebAdapter;
 use crate::exec::{DeviceLimits, ExecError, Switches};
 
 /// What kind of device an adapter is. Ordered by preference, best first.
@@ -47,17 +49,15 @@ pub struct Adapters {
 pub(super) struct Found {
     pub(super) adapter: wgpu::Adapter,
     pub(super) summary: AdapterSummary,
+    /// The browser's own adapter, with what wgpu does not tell of it.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) web: Option<WebAdapter>,
 }
 
 impl Adapters {
     /// Looks for adapters. In a browser there is at most one, and it may be opened once.
     pub async fn find() -> Self {
-        let mut found: Vec<Found> = enumerate()
-            .await
-            .into_iter()
-            .filter(|adapter| adapter.get_downlevel_capabilities().is_webgpu_compliant())
-            .map(|adapter| Found { summary: summarize(&adapter), adapter })
-            .collect();
+        let mut found = enumerate().await;
         found.sort_by_key(|found| found.summary.kind);
         Self { found }
     }
@@ -89,19 +89,32 @@ impl Adapters {
     }
 }
 
-/// Every adapter that a compute backend of this build offers.
+/// The adapter that the browser offers, if any.
 #[cfg(target_arch = "wasm32")]
-async fn enumerate() -> Vec<wgpu::Adapter> {
+async fn enumerate() -> Vec<Found> {
     let options = wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
-    instance().request_adapter(&options).await.into_iter().collect()
+    let instance = instance();
+    let (adapter, web) = WebAdapter::beside(|| instance.request_adapter(&options)).await;
+    let found = adapter.ok().map(|adapter| {
+        let subgroups = web.as_ref().is_some_and(WebAdapter::has_subgroups);
+        let name = web.as_ref().map(WebAdapter::name).unwrap_or_default();
+        Found { summary: summarize(&adapter, subgroups, name), adapter, web }
+    });
+    found.into_iter().collect()
 }
 
 /// Every adapter that a compute backend of this build offers. A program has one instance: drivers run out of something (NVIDIA's
 /// Vulkan after a few dozen) when instances come and go.
 #[cfg(not(target_arch = "wasm32"))]
-async fn enumerate() -> Vec<wgpu::Adapter> {
+async fn enumerate() -> Vec<Found> {
     static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
-    INSTANCE.get_or_init(instance).enumerate_adapters(wgpu::Backends::PRIMARY).await
+    let adapters = INSTANCE.get_or_init(instance).enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    let usable = adapters.into_iter().filter(|adapter| adapter.get_downlevel_capabilities().is_webgpu_compliant());
+    let found = usable.map(|adapter| {
+        let subgroups = adapter.features().contains(wgpu::Features::SUBGROUP);
+        Found { summary: summarize(&adapter, subgroups, adapter.get_info().name), adapter }
+    });
+    found.collect()
 }
 
 fn instance() -> wgpu::Instance {
@@ -113,10 +126,10 @@ fn instance() -> wgpu::Instance {
     })
 }
 
-fn summarize(adapter: &wgpu::Adapter) -> AdapterSummary {
+fn summarize(adapter: &wgpu::Adapter, subgroups: bool, name: String) -> AdapterSummary {
     let info = adapter.get_info();
     let features = adapter.features();
-    let switches = Switches { subgroups: features.contains(wgpu::Features::SUBGROUP), f16: features.contains(wgpu::Features::SHADER_F16) };
+    let switches = Switches { subgroups, f16: features.contains(wgpu::Features::SHADER_F16) };
     AdapterSummary {
         kind: kind(info.device_type),
         backend: backend(info.backend).to_owned(),
@@ -124,7 +137,7 @@ fn summarize(adapter: &wgpu::Adapter) -> AdapterSummary {
         switches,
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         limits: device_limits(&adapter.limits(), &info, switches),
-        name: if info.name.is_empty() { "unnamed GPU".to_owned() } else { info.name },
+        name: if name.is_empty() { "unnamed GPU".to_owned() } else { name },
     }
 }
 

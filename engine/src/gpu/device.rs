@@ -16,6 +16,8 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Times dispatches on the device ([`super::GpuExecutor::profile`]), where the adapter can.
     pub timestamps: bool,
+    /// In browsers: makes pipelines one after another, as everywhere else, instead of side by side. For comparison.
+    pub compile_in_turn: bool,
     /// Most bytes to allocate: past it, allocation fails as it does on a device with no memory left.
     pub memory_limit: Option<u64>,
 }
@@ -32,6 +34,25 @@ pub(super) struct Gpu {
     pub(super) timestamps: bool,
     /// Whether every runtime check of the shaders stays on.
     pub(super) checked: bool,
+    /// Whether pipelines are compiled side by side before wgpu makes them.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) compile_ahead: bool,
+}
+
+/// Destroys a device whatever its executor does meanwhile.
+#[derive(Debug, Clone)]
+pub struct DeviceHandle {
+    device: wgpu::Device,
+    health: Arc<Health>,
+}
+
+impl DeviceHandle {
+    /// Destroys the device and frees its memory, as losing it does: every later call of its executor gives
+    /// [`ExecError::DeviceLost`].
+    pub fn destroy(&self) {
+        self.device.destroy();
+        self.health.set(ExecError::DeviceLost { reason: "it was destroyed".into() });
+    }
 }
 
 /// What an error scope caught.
@@ -54,7 +75,7 @@ impl Gpu {
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
-        let opened = found.adapter.request_device(&descriptor).await;
+        let opened = request_device(found, &descriptor, switches).await;
         let (device, queue) =
             opened.map_err(|error| ExecError::NoDevice { reason: format!("`{}` cannot be opened: {error}", found.summary.name) })?;
         let health = Arc::new(Health::default());
@@ -68,7 +89,22 @@ impl Gpu {
             limits: device_limits(&limits, &found.adapter.get_info(), switches),
             steps_in_flight: STEPS_IN_FLIGHT,
         };
-        Ok(Self { device, queue, health, info, limits, timestamps, checked: options.checked })
+        Ok(Self {
+            device,
+            queue,
+            health,
+            info,
+            limits,
+            timestamps,
+            checked: options.checked,
+            #[cfg(target_arch = "wasm32")]
+            compile_ahead: !options.compile_in_turn,
+        })
+    }
+
+    /// What destroys the device.
+    pub(super) fn handle(&self) -> DeviceHandle {
+        DeviceHandle { device: self.device.clone(), health: Arc::clone(&self.health) }
     }
 
     /// Runs `make` and gives what it made with a future of the first error it caused. The scopes are closed when this
@@ -86,6 +122,28 @@ impl Gpu {
         (made, first)
     }
 }
+
+/// Asks for the device. In browsers the descriptor cannot name subgroups.
+#[cfg(target_arch = "wasm32")]
+fn request_device<'a>(
+    found: &'a Found,
+    descriptor: &wgpu::DeviceDescriptor<'_>,
+    switches: Switches,
+) -> impl Future<Output = Opened> + use<'a> {
+    let request = || found.adapter.request_device(descriptor);
+    match &found.web {
+        Some(web) if switches.subgroups => web.with_subgroups(request),
+        _ => request(),
+    }
+}
+
+/// Asks for the device.
+#[cfg(not(target_arch = "wasm32"))]
+fn request_device(found: &Found, descriptor: &wgpu::DeviceDescriptor<'_>, _: Switches) -> impl Future<Output = Opened> {
+    found.adapter.request_device(descriptor)
+}
+
+type Opened = Result<(wgpu::Device, wgpu::Queue), wgpu::RequestDeviceError>;
 
 fn choose_switches(found: &Found, options: &GpuOptions) -> Result<Switches, ExecError> {
     let has = if options.floor { Switches::default() } else { found.summary.switches };

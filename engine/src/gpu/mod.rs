@@ -7,11 +7,13 @@ mod prepared;
 mod profile;
 mod read;
 mod wait;
+#[cfg(target_arch = "wasm32")]
+mod web;
 
 use std::collections::HashMap;
 
 pub use adapter::{AdapterKind, AdapterSummary, Adapters};
-pub use device::GpuOptions;
+pub use device::{DeviceHandle, GpuOptions};
 pub use profile::Timings;
 #[cfg(not(target_arch = "wasm32"))]
 pub use wait::Waiter;
@@ -73,10 +75,9 @@ impl GpuExecutor {
         self.reader.waiter(&self.gpu)
     }
 
-    /// Destroys the device, as losing it does: every later call gives [`ExecError::DeviceLost`].
-    pub fn destroy(&self) {
-        self.gpu.device.destroy();
-        self.gpu.health.set(ExecError::DeviceLost { reason: "it was destroyed".into() });
+    /// What destroys the device while the executor is in use elsewhere.
+    pub fn handle(&self) -> DeviceHandle {
+        self.gpu.handle()
     }
 
     /// Runs a prepared recording with each dispatch timed on the device: label and nanoseconds of each, in order.

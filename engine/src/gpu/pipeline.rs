@@ -22,6 +22,9 @@ type Key = (&'static str, Vec<u64>);
 pub(super) struct Pipelines {
     modules: HashMap<&'static str, Module>,
     pipelines: HashMap<Key, Pipeline>,
+    /// Pipelines that the browser compiled ahead; held so that it keeps them.
+    #[cfg(target_arch = "wasm32")]
+    ahead: Vec<wasm_bindgen::JsValue>,
 }
 
 /// What all pipelines of a variant share.
@@ -33,12 +36,24 @@ struct Module {
 }
 
 impl Pipelines {
+    /// Compiles side by side what `calls` need and is not here yet. Only browsers can; elsewhere each is made when it is got.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) async fn compile_ahead<'a, B: 'a>(&mut self, gpu: &Gpu, calls: impl Iterator<Item = &'a Call<B>>) {
+        let mut seen = std::collections::HashSet::new();
+        let missing: Vec<_> = calls
+            .filter(|call| gpu.info.switches.allow(call.kernel.needs))
+            .filter(|call| !self.pipelines.contains_key(&key(call)) && seen.insert(key(call)))
+            .map(|call| super::web::Job { kernel: call.kernel, constants: &call.constants })
+            .collect();
+        self.ahead.extend(super::web::compile(&gpu.device, &missing).await);
+    }
+
     /// The pipeline of `call`, made if it is the first of its kind.
     ///
     /// # Errors
     /// [`ExecError::Pipeline`], [`ExecError::MissingFeature`].
     pub(super) async fn get<B>(&mut self, gpu: &Gpu, call: &Call<B>) -> Result<Pipeline, ExecError> {
-        let key = (call.kernel.variant, constant_bits(call));
+        let key = key(call);
         if let Some(pipeline) = self.pipelines.get(&key) {
             return Ok(pipeline.clone());
         }
@@ -73,6 +88,10 @@ impl Pipelines {
         self.modules.insert(kernel.variant, module.clone());
         Ok(module)
     }
+}
+
+fn key<B>(call: &Call<B>) -> Key {
+    (call.kernel.variant, constant_bits(call))
 }
 
 /// The value of each override of the kernel in its own order: the default where the call gives none. The last one wins, as

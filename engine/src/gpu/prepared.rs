@@ -44,6 +44,10 @@ impl Prepared {
         allocated: u64,
     ) -> Result<Self, ExecError> {
         check_limits(gpu, recording)?;
+        #[cfg(target_arch = "wasm32")]
+        if gpu.compile_ahead {
+            pipelines.compile_ahead(gpu, recording.steps.iter().map(|step| &step.call)).await;
+        }
         let mut ready = Vec::with_capacity(recording.steps.len());
         for step in &recording.steps {
             ready.push(pipelines.get(gpu, &step.call).await?);

@@ -211,6 +211,25 @@ impl Session {
     }
 
     /// The step of this shape, prepared now or before.
+    /// Prepares the steps that a first answer takes before there is one: its kernels are compiled then. `progress` is told how
+    /// many of how many are done. Prompts of a length in between may choose another tile and compile one more kernel.
+    ///
+    /// # Errors
+    /// The device's.
+    pub async fn prepare_ahead(&mut self, progress: &mut dyn FnMut(usize, usize)) -> Result<(), EngineError> {
+        const PROMPTS: [u32; 3] = [1, 16, 64];
+        let most = self.plan.options().bounds.rows;
+        let prompts = PROMPTS.into_iter().filter(|&rows| rows < most).chain([most]).map(|rows| (rows, RowSource::Host));
+        let steps: Vec<_> = prompts.chain([(1, RowSource::Sampled)]).collect();
+        for (done, &(rows, source)) in steps.iter().enumerate() {
+            progress(done, steps.len());
+            let shape = StepShape { rows, outputs: 1, kv_len: self.kv_bucket(rows), head: Head::Sample, source };
+            self.prepare(shape).await?;
+        }
+        progress(steps.len(), steps.len());
+        Ok(())
+    }
+
     pub(super) async fn prepare(&mut self, shape: StepShape) -> Result<PreparedStep, EngineError> {
         if let Some(at) = self.prepared.entries.iter().position(|entry| entry.shape == shape) {
             let entry = self.prepared.entries.remove(at);

@@ -1,0 +1,71 @@
+//! Every kernel against its scalar twin, in this browser.
+
+use js_sys::Function;
+use parhelion::doctor::{KernelCheck, check_kernels as check};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+
+use crate::{
+    device::{DeviceReport, Opened, clock, device_error},
+    request::{DeviceRequest, from_js, milliseconds, to_js},
+};
+
+/// What to check.
+#[derive(Debug, Deserialize)]
+struct CheckRequest {
+    #[serde(flatten)]
+    device: DeviceRequest,
+}
+
+/// One check.
+#[derive(Debug, Serialize)]
+struct CheckReport<'a> {
+    variant: &'static str,
+    label: &'a str,
+    ok: bool,
+    error: Option<f32>,
+    bound: Option<f32>,
+    /// The element that is worst, or what kept the case from running.
+    message: String,
+}
+
+/// All of them.
+#[derive(Debug, Serialize)]
+struct Summary {
+    total: usize,
+    failed: usize,
+    device: DeviceReport,
+    milliseconds: f64,
+}
+
+/// Runs the cases that the device can run and calls `on_check` with each as it is done.
+#[wasm_bindgen(js_name = checkKernels)]
+pub async fn check_kernels(options: JsValue, on_check: Function) -> Result<JsValue, JsValue> {
+    let request: CheckRequest = from_js(options)?;
+    let mut opened = Opened::open(&request.device).await.map_err(device_error)?;
+    let clock = clock();
+    let started = clock.now();
+    let checks = check(opened.executor.as_mut(), |check| {
+        // What the page's function throws is the page's affair.
+        let _ = report(check).and_then(|report| on_check.call1(&JsValue::NULL, &report));
+    })
+    .await;
+    let summary = Summary {
+        total: checks.len(),
+        failed: checks.iter().filter(|check| !check.ok()).count(),
+        device: opened.report(),
+        milliseconds: milliseconds(clock.now().saturating_sub(started)),
+    };
+    if let Some(handle) = opened.handle {
+        handle.destroy();
+    }
+    to_js(&summary)
+}
+
+fn report(check: &KernelCheck) -> Result<JsValue, JsValue> {
+    let (error, bound, message) = match &check.outcome {
+        Ok(worst) => (Some(worst.error), Some(worst.bound), worst.to_string()),
+        Err(failure) => (None, None, failure.to_string()),
+    };
+    to_js(&CheckReport { variant: check.variant, label: &check.label, ok: check.ok(), error, bound, message })
+}

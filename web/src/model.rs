@@ -1,0 +1,315 @@
+//! A loaded model.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use js_sys::{Float32Array, Function};
+use parhelion::{
+    gpu::DeviceHandle,
+    session::{Cancel as EngineCancel, EngineError, Prepared, RowInput, SequenceId, Session},
+};
+use parhelion_loader::{ChatOptions, Checkpoint, Message, Specials, chat::CivilTime};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+
+use crate::{
+    device::{DeviceReport, Opened, clock},
+    error,
+    request::{Finished, GenerateRequest, LoadRequest, from_js, milliseconds, to_js},
+    source::{ByteSource, JsSource, Rejection},
+};
+
+/// Stops an answer between two of its tokens, or between two chunks of its prompt.
+#[wasm_bindgen]
+#[derive(Debug, Default, Clone)]
+pub struct Cancel(Rc<Cell<bool>>);
+
+#[wasm_bindgen]
+impl Cancel {
+    /// Asks for nothing yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stops the answer.
+    pub fn cancel(&self) {
+        self.0.set(true);
+    }
+}
+
+/// A model on a device. It gives one answer at a time; meanwhile other calls that need it are refused as busy.
+#[wasm_bindgen]
+pub struct Model {
+    /// Empty while an answer is under way and after the end.
+    session: RefCell<Option<Session>>,
+    sequence: SequenceId,
+    device: DeviceReport,
+    handle: Option<DeviceHandle>,
+    rejection: Rejection,
+    disposed: Cell<bool>,
+}
+
+/// What loading reports as it goes on.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+enum Event<'a> {
+    Device { device: &'a DeviceReport },
+    Plan { bytes: u64, weights: u64, kv: u64, scratch: u64 },
+    Compile { done: usize, total: usize },
+    Upload { done: u64, total: u64 },
+}
+
+/// What a model is and takes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ModelReport<'a> {
+    architecture: &'a str,
+    parameters: u64,
+    context: u32,
+    vocab: u32,
+    layers: u32,
+    device: &'a DeviceReport,
+    memory: MemoryReport,
+    load_ms: f64,
+}
+
+#[derive(Serialize)]
+struct MemoryReport {
+    now: u64,
+    peak: u64,
+    weights: u64,
+    kv: u64,
+    scratch: u64,
+}
+
+/// A turn of a conversation as JavaScript writes it.
+#[derive(Deserialize)]
+struct MessageRequest {
+    role: String,
+    #[serde(default)]
+    content: String,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
+
+#[wasm_bindgen]
+impl Model {
+    /// Opens a device, fits the model to it, and streams the weights there. `events` is called with plain objects as loading
+    /// goes on.
+    pub async fn load(source: ByteSource, options: JsValue, events: Function) -> Result<Model, JsValue> {
+        let request: LoadRequest = from_js(options)?;
+        let source = JsSource::new(source).ok_or_else(|| error::option("a source needs its size in bytes"))?;
+        let rejection = source.rejection();
+        let told = |failure: EngineError| told(&rejection, &failure);
+        let checkpoint = Checkpoint::open(Arc::new(source)).await.map_err(|failure| told(failure.into()))?;
+        let opened = Opened::open(&request.device).await.map_err(|failure| told(failure.into()))?;
+        let device = opened.report();
+        let handle = opened.handle.clone();
+        tell(&events, &Event::Device { device: &device });
+        match Self::load_on(checkpoint, opened, &request, &events).await {
+            Ok((session, sequence)) => {
+                Ok(Self { session: RefCell::new(Some(session)), sequence, device, handle, rejection, disposed: Cell::new(false) })
+            }
+            Err(failure) => {
+                if let Some(handle) = handle {
+                    handle.destroy();
+                }
+                Err(told(failure))
+            }
+        }
+    }
+
+    async fn load_on(
+        checkpoint: Checkpoint,
+        opened: Opened,
+        request: &LoadRequest,
+        events: &Function,
+    ) -> Result<(Session, SequenceId), EngineError> {
+        let Opened { executor, software, handle } = opened;
+        let prepared = Prepared::new(&checkpoint, executor.device(), request.session(software)).await?;
+        let memory = prepared.memory();
+        tell(events, &Event::Plan { bytes: memory.total(), weights: memory.weights, kv: memory.kv, scratch: memory.scratch });
+        let mut upload = |progress: parhelion::weights::LoadProgress| {
+            tell(events, &Event::Upload { done: progress.done, total: progress.total });
+        };
+        let mut session = Session::load(checkpoint, prepared, executor, clock(), &mut upload).await?;
+        if handle.is_some() {
+            session.prepare_ahead(&mut |done, total| tell(events, &Event::Compile { done, total })).await?;
+        }
+        let sequence = session.open_sequence()?;
+        Ok((session, sequence))
+    }
+
+    /// What the model is and what it takes.
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        self.with(|session| {
+            let info = session.info();
+            let memory = session.memory();
+            to_js(&ModelReport {
+                architecture: &info.architecture,
+                parameters: info.parameters,
+                context: info.context,
+                vocab: session.tokenizer().vocab_size(),
+                layers: info.config.layers,
+                device: &self.device,
+                memory: MemoryReport {
+                    now: memory.total(),
+                    peak: memory.peak,
+                    weights: info.memory.weights,
+                    kv: info.memory.kv,
+                    scratch: info.memory.scratch,
+                },
+                load_ms: milliseconds(info.load),
+            })
+        })
+    }
+
+    /// Token ids of a text; `special` turns the names of control tokens in it into those tokens.
+    pub fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, JsValue> {
+        let specials = if special { Specials::Parse } else { Specials::Text };
+        self.with(|session| session.tokenizer().encode(text, specials).map_err(|failure| error::engine(&failure.into())))
+    }
+
+    /// The text of token ids.
+    pub fn detokenize(&self, ids: &[u32]) -> Result<String, JsValue> {
+        self.with(|session| Ok(session.tokenizer().decode(ids)))
+    }
+
+    /// Token ids of a conversation, ready for its answer. `options` are variables of the model's template, such as `tools`.
+    #[wasm_bindgen(js_name = chatTokens)]
+    pub fn chat_tokens(&self, messages: JsValue, options: JsValue) -> Result<Vec<u32>, JsValue> {
+        let messages: Vec<MessageRequest> = from_js(messages)?;
+        let messages: Vec<Message> =
+            messages.into_iter().map(|message| Message { extra: message.extra, ..Message::new(message.role, message.content) }).collect();
+        let extra: Option<Map<String, Value>> = from_js(options)?;
+        let options = ChatOptions { add_generation_prompt: true, now: now(), extra: extra.unwrap_or_default() };
+        self.with(|session| session.chat_tokens(&messages, &options).map_err(|failure| error::engine(&failure)))
+    }
+
+    /// Answers `prompt`. `on_token` is called with id, text and logarithm of probability of each token; tokens of `generated`
+    /// were given before a device was lost and are gone on from.
+    pub async fn generate(
+        &self,
+        prompt: Vec<u32>,
+        generated: Vec<u32>,
+        options: JsValue,
+        cancel: &Cancel,
+        on_token: Function,
+    ) -> Result<JsValue, JsValue> {
+        let request: Option<GenerateRequest> = from_js(options)?;
+        let mut options = request.unwrap_or_default().options()?;
+        let _ = generated;
+        let stop = cancel.clone();
+        options.cancel = EngineCancel::when(move || stop.0.get());
+        let mut session = self.take()?;
+        let finished = answer(&mut session, self.sequence, &prompt, options, &on_token).await;
+        self.put_back(session);
+        match finished {
+            Ok(finished) => to_js(&finished),
+            Err(failure) => Err(told(&self.rejection, &failure)),
+        }
+    }
+
+    /// Logits after each token from number `from` on, one row of the vocabulary's size after another: for tests and tools.
+    pub async fn logits(&self, tokens: Vec<u32>, from: u32) -> Result<Float32Array, JsValue> {
+        let mut session = self.take()?;
+        session.truncate(self.sequence, 0);
+        let rows: Vec<RowInput<'_>> = tokens.iter().map(|&token| RowInput::token(self.sequence, token)).collect();
+        let outputs: Vec<u32> = (from..tokens.len() as u32).collect();
+        let logits = session.forward(&rows, &outputs).await;
+        self.put_back(session);
+        let logits = logits.map_err(|failure| error::engine(&failure))?.concat();
+        Ok(Float32Array::from(&logits[..]))
+    }
+
+    /// Tokens in the cache.
+    #[wasm_bindgen(js_name = contextUsed)]
+    pub fn context_used(&self) -> Result<usize, JsValue> {
+        self.with(|session| {
+            let tokens = session.cached_tokens(self.sequence).map_err(|failure| error::engine(&failure))?;
+            Ok(tokens.len())
+        })
+    }
+
+    /// Destroys the device under the model, as a driver's reset does.
+    #[wasm_bindgen(js_name = loseDevice)]
+    pub fn lose_device(&self) {
+        if let Some(handle) = &self.handle {
+            handle.destroy();
+        }
+    }
+
+    /// Frees the model's memory on the device, and the device. Every later call is refused.
+    pub fn dispose(&self) {
+        self.disposed.set(true);
+        self.session.borrow_mut().take();
+        self.lose_device();
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&Session) -> Result<T, JsValue>) -> Result<T, JsValue> {
+        match &*self.session.borrow() {
+            Some(session) => read(session),
+            None => Err(self.missing()),
+        }
+    }
+
+    fn take(&self) -> Result<Session, JsValue> {
+        self.session.borrow_mut().take().ok_or_else(|| self.missing())
+    }
+
+    fn put_back(&self, session: Session) {
+        if !self.disposed.get() {
+            *self.session.borrow_mut() = Some(session);
+        }
+    }
+
+    fn missing(&self) -> JsValue {
+        if self.disposed.get() { error::error("disposed", "the model was disposed of: load it again") } else { error::busy() }
+    }
+}
+
+async fn answer(
+    session: &mut Session,
+    sequence: SequenceId,
+    prompt: &[u32],
+    options: parhelion::session::GenerateOptions,
+    on_token: &Function,
+) -> Result<Finished, EngineError> {
+    let mut generation = session.generate(sequence, prompt, options).await?;
+    while let Some(token) = generation.next().await? {
+        // What the caller's function throws must not leave the answer half done.
+        let _ = on_token.call3(&JsValue::NULL, &token.id.into(), &token.text.into(), &token.logprob.into());
+    }
+    Ok(Finished {
+        reason: generation.finish_reason().map_or("cancelled", |reason| reason.name()),
+        rest: generation.rest().to_owned(),
+        timings: generation.timings().into(),
+    })
+}
+
+/// The source's own error where reading failed: it knows more than the engine's.
+fn told(rejection: &Rejection, failure: &EngineError) -> JsValue {
+    match rejection.borrow_mut().take() {
+        Some(rejected) => rejected,
+        None => error::engine(failure),
+    }
+}
+
+fn tell(events: &Function, event: &Event<'_>) {
+    // What the page's function throws is the page's affair.
+    let _ = to_js(event).and_then(|event| events.call1(&JsValue::NULL, &event));
+}
+
+/// The user's local time, which templates may write into the prompt.
+fn now() -> Option<CivilTime> {
+    let date = js_sys::Date::new_0();
+    let part = |value: u32| u8::try_from(value).ok();
+    let year = u16::try_from(date.get_full_year()).ok()?;
+    let (month, day) = (part(date.get_month() + 1)?, part(date.get_date())?);
+    CivilTime::new(year, month, day, part(date.get_hours())?, part(date.get_minutes())?, part(date.get_seconds())?)
+}
