@@ -4,14 +4,14 @@
 import { Parhelion, ParhelionError } from "../index.js";
 import type { Session } from "../index.js";
 import type { ChatMessage, ModelSource, SessionInfo, StorageUsage, StoredEntry, Support } from "../types.js";
-import { choiceFromCatalogue, choiceFromFile, choiceFromUrl, fetchServedChoices } from "./choices.js";
+import { choiceFor, choiceFromCatalogue, choiceFromFile, fetchServedChoices } from "./choices.js";
 import type { ModelChoice } from "./choices.js";
 import { ComposerView } from "./composer.js";
 import { ConversationView } from "./conversation.js";
 import { button, h, icon, mark, setText } from "./dom.js";
+import { acceptDrops } from "./drop.js";
 import { explain } from "./failures.js";
 import type { Remedy } from "./failures.js";
-import { nameFromUrl } from "./format.js";
 import { LoadingView, phaseText } from "./loading.js";
 import { PickerView } from "./picker.js";
 import { cleanSettings } from "./settings.js";
@@ -71,9 +71,9 @@ export class ParhelionChatElement extends HTMLElement {
     change: () => void this.#chooseAnother(),
   });
   readonly #status = h("div", { class: "visually-hidden", attributes: { role: "status", "aria-live": "polite" } });
-  readonly #drop = h("div", { class: "drop", attributes: { hidden: true } }, "Drop a GGUF file to load it");
-  readonly #modelName = h("span", { class: "button-text" });
-  readonly #newChat = button("New chat", { look: "icon", icon: "plus", onClick: () => this.#startNewChat() });
+  readonly #drop = acceptDrops(this, () => !this.#fixed, (file) => this.#start(choiceFromFile(file)));
+  readonly #modelName = h("span", { class: "brand-name", part: "title" });
+  readonly #newChat = button("New chat", { look: "bar", icon: "plus", onClick: () => this.#startNewChat() });
   readonly #chatView = h("div", { class: "body" }, this.#conversation.element, this.#composer.element);
   #view: View | undefined;
   #announcedPhase = "";
@@ -89,9 +89,6 @@ export class ParhelionChatElement extends HTMLElement {
     this.#root.adoptedStyleSheets = [styleSheet()];
     this.#root.append(this.#buildFrame());
     this.addEventListener("keydown", (event) => this.#key(event));
-    this.addEventListener("dragover", (event) => this.#dragged(event));
-    this.addEventListener("dragleave", () => (this.#drop.hidden = true));
-    this.addEventListener("drop", (event) => this.#dropped(event));
   }
 
   /** The settings; setting them replaces all, and what is missing or out of range takes its default. */
@@ -187,18 +184,13 @@ export class ParhelionChatElement extends HTMLElement {
   }
 
   #buildFrame(): HTMLElement {
-    const model = h(
-      "button",
-      { class: "button model-button", part: "model-button", attributes: { type: "button" }, on: { click: () => this.#openStorage() } },
-      mark("mark"),
-      this.#modelName,
-    );
-    const settings = button("Settings", { look: "icon", icon: "sliders", onClick: () => this.#settingsView.open() });
-    const storage = button("Model and storage", { look: "icon", icon: "layers", onClick: () => this.#openStorage() });
+    const storage = button("Models", { look: "bar", icon: "layers", onClick: () => this.#openStorage() });
+    const settings = button("Settings", { look: "bar", icon: "sliders", onClick: () => this.#settingsView.open() });
+    const brand = h("div", { class: "brand" }, mark("mark"), this.#modelName);
     return h(
       "div",
       { class: "app", part: "app" },
-      h("div", { class: "bar-top", part: "header" }, model, this.#newChat, storage, settings),
+      h("div", { class: "bar-top", part: "header" }, brand, this.#newChat, storage, settings),
       this.#picker.element,
       this.#loading.element,
       this.#chatView,
@@ -253,15 +245,7 @@ export class ParhelionChatElement extends HTMLElement {
   }
 
   #choiceFor(source: ModelSource): ModelChoice {
-    if (source instanceof File) return choiceFromFile(source);
-    if (source instanceof Blob) return { ...choiceFromUrl("model"), source, bytes: source.size };
-    if (source instanceof URL) return choiceFromUrl(source.href);
-    if (typeof source === "string") {
-      const known = this.#catalogue.find((choice) => choice.source === source);
-      return known ?? { ...choiceFromUrl(new URL(source, document.baseURI).href), source, title: nameFromUrl(source) };
-    }
-    const urls = [source.url].flat();
-    return { ...choiceFromUrl(urls[0] ?? ""), source, urls, ...(source.size === undefined ? {} : { bytes: source.size }) };
+    return choiceFor(source, this.#catalogue);
   }
 
   #start(choice: ModelChoice): void {
@@ -382,7 +366,8 @@ export class ParhelionChatElement extends HTMLElement {
   }
 
   #announce(text: string): void {
-    setText(this.#status, text);
+    // New text even where it reads as before: every announcement is spoken.
+    this.#status.replaceChildren(text);
   }
 
   #emit(name: string, detail: unknown): void {
@@ -392,19 +377,5 @@ export class ParhelionChatElement extends HTMLElement {
   #key(event: KeyboardEvent): void {
     const inDialog = this.#root.activeElement?.closest("dialog") != null;
     if (event.key === "Escape" && !inDialog && this.#chat.activity === "answering") this.#chat.stop();
-  }
-
-  #dragged(event: DragEvent): void {
-    if (this.#fixed || event.dataTransfer?.types.includes("Files") !== true) return;
-    event.preventDefault();
-    this.#drop.hidden = false;
-  }
-
-  #dropped(event: DragEvent): void {
-    this.#drop.hidden = true;
-    const file = event.dataTransfer?.files[0];
-    if (this.#fixed || file === undefined) return;
-    event.preventDefault();
-    this.#start(choiceFromFile(file));
   }
 }

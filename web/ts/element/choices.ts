@@ -65,6 +65,19 @@ export function choiceFromStored(entry: StoredEntry): ModelChoice {
   };
 }
 
+/** The choice for whatever a program or an attribute names. */
+export function choiceFor(source: ModelSource, catalogue: readonly ModelChoice[]): ModelChoice {
+  if (source instanceof File) return choiceFromFile(source);
+  if (source instanceof Blob) return { ...choiceFromUrl("model"), source, bytes: source.size };
+  if (source instanceof URL) return choiceFromUrl(source.href);
+  if (typeof source !== "string") {
+    const urls = [source.url].flat();
+    return { ...choiceFromUrl(urls[0] ?? ""), source, urls, ...(source.size === undefined ? {} : { bytes: source.size }) };
+  }
+  const known = catalogue.find((choice) => choice.source === source);
+  return known ?? { ...choiceFromUrl(new URL(source, document.baseURI).href), source, title: nameFromUrl(source) };
+}
+
 /** What is stored of a choice, if anything. */
 export function storedOf(choice: ModelChoice, stored: readonly StoredEntry[]): StoredEntry | undefined {
   return stored.find((entry) => choice.urls.includes(entry.url) || (entry.name === choice.fileName && entry.size === choice.bytes));

@@ -158,8 +158,6 @@ export class ConversationView {
     const { scrollHeight, scrollTop, clientHeight } = this.element;
     this.#following = scrollHeight - scrollTop - clientHeight < FOLLOW_WITHIN;
     this.#jump.classList.toggle("shown", !this.#following);
-    this.#jump.tabIndex = this.#following ? -1 : 0;
-    setAttribute(this.#jump, "aria-hidden", this.#following ? "true" : undefined);
   }
 
   #keepEnd(): void {

@@ -89,7 +89,7 @@ function svg(viewBox: string, className: string): SVGSVGElement {
 
 /** A line icon, hidden from screen readers: the control it stands in carries the name. */
 export function icon(name: IconName): SVGSVGElement {
-  const root = svg("0 0 24 24", "glyph");
+  const root = svg("0 0 24 24", `glyph ${name}`);
   const path = document.createElementNS(SVG, "path");
   path.setAttribute("d", ICONS[name]);
   root.append(path);
@@ -111,8 +111,8 @@ export function mark(className: string): SVGSVGElement {
   return root;
 }
 
-/** How a button looks. */
-export type ButtonLook = "primary" | "quiet" | "icon" | "danger";
+/** How a button looks; the text of a `"bar"` button is left to screen readers where the element is narrow. */
+export type ButtonLook = "primary" | "quiet" | "icon" | "bar" | "danger";
 
 /** A button with text, an icon, or both; with an icon alone `label` is its accessible name and tooltip. */
 export function button(

@@ -52,6 +52,7 @@ h3 { font-size: 1rem; font-weight: 620; line-height: 1.35; }
   inline-size: 1.25rem; block-size: 1.25rem; flex: none;
   fill: none; stroke: currentColor; stroke-width: 1.7; stroke-linecap: round; stroke-linejoin: round;
 }
+.glyph.stop { fill: currentColor; }
 .mark { inline-size: 1.75rem; block-size: 1.75rem; flex: none; overflow: visible; }
 .mark .halo { fill: none; stroke: var(--accent); stroke-width: 1.6; opacity: 0.5; }
 .mark .sun { fill: var(--accent); }
@@ -65,8 +66,8 @@ const FRAME = `
   padding: 0.375rem max(0.75rem, env(safe-area-inset-right)) 0.375rem max(0.75rem, env(safe-area-inset-left));
   border-block-end: 1px solid var(--border);
 }
-.bar-top .model-button { flex: 0 1 auto; min-inline-size: 0; margin-inline-end: auto; gap: 0.625rem; padding-inline: 0.375rem 0.75rem; border-color: transparent; background: none; }
-.model-button .button-text { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.brand { display: flex; align-items: center; gap: 0.625rem; min-inline-size: 0; margin-inline-end: auto; font-weight: 620; }
+.brand-name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .body { flex: 1; min-block-size: 0; display: flex; flex-direction: column; }
 .scroll { flex: 1; min-block-size: 0; overflow-y: auto; overscroll-behavior: contain; position: relative; }
 .scroll:focus-visible { outline-offset: -3px; }
@@ -94,7 +95,12 @@ const CONTROLS = `
 .button.primary { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
 .button.primary:hover:not(:disabled), .button.send:hover:not(:disabled) { background: color-mix(in srgb, var(--accent) 86%, var(--text)); }
 .button.icon { padding: 0; background: none; border-color: transparent; color: var(--muted); inline-size: 2.75rem; }
-.button.icon:hover { background: var(--sunken); color: var(--text); }
+.button.bar { padding-inline: 0.75rem; background: none; border-color: transparent; color: var(--muted); font-size: 0.9375rem; }
+.button.bar:hover, .button.icon:hover { background: var(--sunken); color: var(--text); }
+@container (max-width: 40rem) {
+  .button.bar { padding: 0; }
+  .button.bar .button-text { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); }
+}
 .button.danger { color: var(--danger); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .input {
