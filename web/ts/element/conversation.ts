@@ -50,7 +50,7 @@ export class ConversationView {
     this.element = h(
       "div",
       { class: "scroll", attributes: { tabindex: 0, role: "region", "aria-label": "Conversation" } },
-      h("div", { class: "column" }, this.#empty, this.#list),
+      h("div", { class: "column" }, h("h2", { class: "visually-hidden" }, "Conversation"), this.#empty, this.#list),
       this.#jump,
     );
     this.element.addEventListener("scroll", () => this.#scrolled(), { passive: true });

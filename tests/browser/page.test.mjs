@@ -1,0 +1,330 @@
+// The page as people meet it: by keyboard, with a screen reader, on a phone, in the dark, and when things go wrong. The
+// engine is a stand-in here, so that every state can be reached at once; `page-engine.test.mjs` has the real one.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { after, afterEach, before, describe, test } from "node:test";
+
+import { Browser } from "./harness.mjs";
+import { ask, load, openPage, serveFake } from "./page/open.mjs";
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** A long answer with everything that is rendered, and what must not be. */
+const RICH = [
+  "## Summary", "It has **two parts** and `code`:", "", "1. First", "2. Second", "   - inner", "", "```html", "<b>not bold</b>", "```", "",
+  "<img src=x onerror=alert(1)> [link](https://example.com)",
+].join("\n");
+
+let browser;
+let server;
+let open = [];
+
+before(async () => {
+  server = await serveFake();
+  browser = await Browser.launch({ context: { serviceWorkers: "block", permissions: ["clipboard-read", "clipboard-write"] } });
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+afterEach(async () => {
+  const violations = [];
+  for (const page of open) violations.push(...(await page.evaluate(() => globalThis.violations)));
+  await Promise.all(open.map((page) => page.close()));
+  open = [];
+  assert.deepEqual(violations, [], "nothing breaks the content security policy");
+  assert.deepEqual(browser.errors.splice(0), [], "nothing is reported on the console");
+});
+
+async function start(fake, look) {
+  const chat = await openPage(browser, server, fake, look);
+  open.push(chat.page);
+  return chat;
+}
+
+/** What axe-core finds wrong: names of controls, contrast, order of headings, roles. */
+async function accessibilityFaults(page) {
+  await page.evaluate(AXE);
+  return page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
+    return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.flat().join(" ")} ${node.failureSummary}`));
+  });
+}
+
+const overflows = (page) => page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+
+describe("by keyboard", () => {
+  test("a model is chosen, asked and stopped without a pointer", async () => {
+    const { page, message, answers, announced, regenerate } = await start({ answer: "word ".repeat(400), tokenMs: 10 });
+    await page.getByRole("button", { name: /^Download.*SmolLM2/ }).waitFor();
+    const reached = [];
+    for (let step = 0; step < 12 && !reached.at(-1)?.startsWith("Download"); step += 1) {
+      await page.keyboard.press("Tab");
+      reached.push(await page.evaluate(() => {
+        const { activeElement } = document.activeElement.shadowRoot ?? document;
+        return activeElement?.getAttribute("aria-label") ?? activeElement?.textContent ?? "";
+      }));
+    }
+    assert.deepEqual(reached.slice(0, 2), ["Models", "Settings"]);
+    assert.match(reached.at(-1), /^Download: SmolLM2/);
+    await page.keyboard.press("Enter");
+    await message.waitFor();
+    assert.ok(await message.evaluate((input) => input.getRootNode().activeElement === input), "the message has the focus");
+    await page.keyboard.type("first line");
+    await page.keyboard.press("Shift+Enter");
+    await page.keyboard.type("second line");
+    await page.keyboard.press("Enter");
+    assert.equal(await message.inputValue(), "");
+    await answers.getByText("word word word").waitFor();
+    assert.equal(await announced.textContent(), "SmolLM2 135M Instruct is ready. Write a message.", "tokens are not announced");
+    await page.keyboard.press("Escape");
+    await regenerate.waitFor();
+    assert.match(await announced.textContent(), /^Stopped\. word/);
+    const [{ messages }] = (await page.evaluate(() => globalThis.fake.calls)).filter((call) => call.messages);
+    assert.deepEqual(messages, [{ role: "user", content: "first line\nsecond line" }]);
+  });
+
+  test("the focus is always visible", async () => {
+    const { page } = await start();
+    await page.getByRole("button", { name: /^Download.*SmolLM2/ }).waitFor();
+    for (let step = 0; step < 4; step += 1) {
+      await page.keyboard.press("Tab");
+      const width = await page.evaluate(() => {
+        const { activeElement } = document.activeElement.shadowRoot;
+        return activeElement === null ? NaN : parseFloat(getComputedStyle(activeElement).outlineWidth);
+      });
+      assert.ok(width >= 2, `outline of ${width} px`);
+    }
+  });
+});
+
+describe("the conversation", () => {
+  test("an answer is rendered as text and structure, never as markup", async () => {
+    const chat = await start({ answer: RICH });
+    await load(chat);
+    await ask(chat);
+    const answer = chat.answers.locator(".answer");
+    const tags = await answer.evaluate((root) => [...new Set([...root.querySelectorAll("*")].map((node) => node.localName))].sort());
+    assert.deepEqual(tags, ["button", "code", "div", "li", "ol", "p", "path", "pre", "span", "strong", "svg", "ul"]);
+    assert.equal(await answer.locator("pre").textContent(), "<b>not bold</b>");
+    assert.match(await answer.textContent(), /<img src=x onerror=alert\(1\)> \[link\]/);
+    assert.equal(await chat.announced.textContent(), RICH);
+  });
+
+  test("answers are copied, regenerated and counted", async () => {
+    const chat = await start({ answer: "Scattering." });
+    await load(chat);
+    await ask(chat);
+    await chat.copy.click();
+    assert.equal(await chat.page.evaluate(() => navigator.clipboard.readText()), "Scattering.");
+    assert.match(await chat.answers.textContent(), /41\.2 tok\/s · 1 tokens? · 2 s/);
+    await chat.page.getByText("25 of 8,192 tokens of context used").waitFor();
+    await chat.page.evaluate(() => (globalThis.fake.answer = "Otherwise."));
+    await chat.regenerate.click();
+    await chat.answers.getByText("Otherwise.").waitFor();
+    assert.equal(await chat.answers.count(), 1);
+    const asked = await chat.page.evaluate(() => globalThis.fake.calls.filter((call) => call.messages));
+    assert.deepEqual(asked[1].messages, asked[0].messages);
+    assert.notEqual(asked[1].options.seed, asked[0].options.seed, "asking again draws another seed");
+    await chat.page.getByRole("button", { name: "New chat" }).click();
+    assert.equal(await chat.answers.count(), 0);
+  });
+
+  test("settings reach the engine, and what needs loading again says so", async () => {
+    const chat = await start();
+    await load(chat);
+    await chat.page.getByRole("button", { name: "Settings" }).click();
+    const dialog = chat.page.getByRole("dialog", { name: "Settings" });
+    await dialog.getByLabel("System prompt").fill("Be brief.");
+    await dialog.getByLabel("Temperature").fill("0");
+    await dialog.getByLabel("Seed").fill("7");
+    await dialog.getByLabel("Top-p").fill("3");
+    await dialog.getByLabel("Top-p").blur();
+    await dialog.getByText("Enter a number from 0.01 to 1.").waitFor();
+    await dialog.getByRole("switch", { name: "Reproducible" }).check();
+    await dialog.getByLabel("Context", { exact: true }).fill("512");
+    await dialog.getByLabel("Context", { exact: true }).blur();
+    await dialog.getByRole("button", { name: "Load the model again" }).click();
+    await chat.message.waitFor();
+    await ask(chat);
+    const calls = await chat.page.evaluate(() => globalThis.fake.calls);
+    const loads = calls.filter((call) => call.load);
+    assert.equal(loads[1].options.reproducible, true);
+    assert.equal(loads[1].options.context, 512);
+    const { messages, options } = calls.find((call) => call.messages);
+    assert.deepEqual(messages[0], { role: "system", content: "Be brief." });
+    assert.deepEqual({ ...options }, { temperature: 0, topP: 0.95, topK: 40, maxTokens: 1024, seed: 7 });
+    assert.equal(JSON.parse(await chat.page.evaluate(() => localStorage.getItem("parhelion.settings"))).system, "Be brief.");
+  });
+
+  test("stored models are listed with their sizes and deleted", async () => {
+    const entry = (key, name, bytes) => ({ key, name, url: `https://models.example/${name}`, bytes, size: bytes, complete: true, verified: true, lastUsed: 0 });
+    const chat = await start({ stored: [entry("a", "one.gguf", 98e6), entry("b", "two.gguf", 2e9)] });
+    await chat.page.getByRole("button", { name: "Models" }).click();
+    const dialog = chat.page.getByRole("dialog", { name: "Model and storage" });
+    await dialog.getByText("2.1 GB of about 240 GB used").waitFor();
+    await dialog.getByRole("button", { name: "Delete one.gguf" }).click();
+    await dialog.getByText("one.gguf").waitFor({ state: "detached" });
+    assert.deepEqual(await chat.page.evaluate(() => globalThis.fake.stored.map(({ key }) => key)), ["b"]);
+    await dialog.getByRole("button", { name: "Close" }).click();
+    await chat.page.getByRole("button", { name: "Load: two" }).waitFor();
+  });
+
+  test("a dropped file is read in place", async () => {
+    const chat = await start();
+    await chat.download.waitFor();
+    await chat.page.evaluate(() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["GGUF"], "mine.gguf"));
+      document.querySelector("parhelion-chat").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    });
+    await chat.message.waitFor();
+    assert.equal(await chat.page.evaluate(() => globalThis.fake.calls.find((call) => call.load).load), "mine.gguf");
+  });
+});
+
+describe("looks", () => {
+  for (const scheme of ["light", "dark"]) {
+    for (const width of [1280, 360]) {
+      test(`${scheme}, ${width} px wide: readable, named, nothing sticks out`, async () => {
+        const chat = await start({ answer: RICH }, { width, scheme });
+        await chat.download.waitFor();
+        const check = async (state) => {
+          assert.deepEqual(await accessibilityFaults(chat.page), [], state);
+          assert.equal(await overflows(chat.page), false, `${state}: no sideways scrolling`);
+        };
+        await check("choosing");
+        await load(chat);
+        await ask(chat);
+        await check("chatting");
+        for (const name of ["Settings", "Models"]) {
+          await chat.page.getByRole("button", { name }).click();
+          await check(name);
+          await chat.page.keyboard.press("Escape");
+        }
+      });
+    }
+  }
+
+  test("dark and light differ, and follow the page around the element", async () => {
+    const background = async (scheme) => {
+      const { page } = await start({}, { scheme });
+      return page.evaluate(() => getComputedStyle(document.querySelector("parhelion-chat")).backgroundColor);
+    };
+    assert.notEqual(await background("light"), await background("dark"));
+  });
+
+  test("controls are large enough for a thumb", async () => {
+    const chat = await start({ answer: RICH }, { width: 360 });
+    await load(chat);
+    await ask(chat);
+    const small = await chat.page.evaluate(() => {
+      const { shadowRoot } = document.querySelector("parhelion-chat");
+      const boxes = [...shadowRoot.querySelectorAll("button, summary, textarea")].map((node) => [node, node.getBoundingClientRect()]);
+      return boxes.filter(([, box]) => box.width > 0 && Math.min(box.width, box.height) < 44).map(([node]) => node.outerHTML);
+    });
+    assert.deepEqual(small, []);
+  });
+});
+
+describe("loading", () => {
+  test("shows bytes, speed and time left, and stops", async () => {
+    const chat = await start({ holdAt: "download" });
+    await chat.download.click();
+    const bar = chat.page.getByRole("progressbar", { name: "Loading the model" });
+    await bar.waitFor();
+    assert.equal(await bar.getAttribute("aria-valuenow"), "42");
+    assert.equal(await bar.getAttribute("aria-valuetext"), "Downloading 41.3 MB of 98.4 MB · 12.3 MB/s · 5 s left");
+    await chat.page.evaluate(() => (globalThis.fake.holdAt = undefined));
+    await chat.page.keyboard.press("Enter"); // the focus is on Stop
+    await chat.page.getByRole("button", { name: "Resume the download" }).click();
+    await chat.message.waitFor();
+  });
+
+  test("a lost device is announced while it recovers", async () => {
+    const chat = await start({ lose: true });
+    await load(chat);
+    await chat.message.fill("Hello");
+    await chat.message.press("Enter");
+    await chat.answers.getByText("The graphics device was lost. Loading the model again").waitFor();
+    await chat.regenerate.waitFor();
+    assert.match(await chat.answers.textContent(), /short waves of light/);
+  });
+});
+
+describe("errors", () => {
+  test("every code has a line, advice and a button", async () => {
+    const chat = await start();
+    await chat.download.waitFor();
+    const codes = await chat.page.evaluate(async () => (await import("./errors.js")).ERROR_CODES);
+    assert.ok(codes.length > 20);
+    for (const code of codes) {
+      await chat.page.evaluate((next) => globalThis.fake.loadErrors.push(next), code);
+      await chat.page.evaluate(() => document.querySelector("parhelion-chat").load("smollm2-135m-instruct"));
+      const box = chat.page.locator(`parhelion-chat [data-code="${code}"]`);
+      await box.waitFor();
+      assert.match(await box.locator("strong").textContent(), /^[A-Z].{5,80}\.$/, code);
+      assert.ok((await box.locator("p").first().textContent()).length > 10, code);
+      assert.ok((await box.getByRole("button").count()) >= 1, code);
+      assert.match(await box.locator("details").textContent(), new RegExp(`${code}: Caused by a test`));
+    }
+  });
+
+  test("the buttons do what they say", async () => {
+    const loadsAfter = async (code, name, fake = {}) => {
+      const chat = await start({ loadErrors: [code], ...fake });
+      await chat.download.click();
+      await chat.page.getByRole("button", { name }).click();
+      return chat;
+    };
+    const cpu = await loadsAfter("no-device", "Use the CPU");
+    await cpu.message.waitFor();
+    const shorter = await loadsAfter("out-of-memory", "Load with half the context");
+    await shorter.message.waitFor();
+    const stored = [{ key: "a", name: "x", url: "https://models.example/smollm2.gguf", bytes: 1, size: 1, complete: true, verified: true, lastUsed: 0 }];
+    const again = await loadsAfter("integrity", "Start the download over", { stored });
+    await again.message.waitFor();
+    const second = (chat) => chat.page.evaluate(() => globalThis.fake.calls.filter((call) => call.load)[1].options);
+    assert.equal((await second(cpu)).device, "cpu");
+    assert.equal((await second(shorter)).context, 4096);
+    assert.deepEqual(await again.page.evaluate(() => globalThis.fake.stored), []);
+    const room = await loadsAfter("quota", "Delete stored models");
+    await room.page.getByRole("dialog", { name: "Model and storage" }).waitFor();
+    const other = await loadsAfter("unsupported-model", "Choose another model");
+    await other.download.waitFor();
+  });
+
+  test("an answer that fails keeps the chat, and loading again goes on", async () => {
+    const chat = await start({ answerErrors: ["device-lost"] });
+    await load(chat);
+    await chat.message.fill("Hello");
+    await chat.message.press("Enter");
+    await chat.page.getByRole("button", { name: "Load the model again" }).click();
+    await chat.message.waitFor();
+    await chat.regenerate.click();
+    await chat.answers.getByText("scatters").waitFor();
+    assert.equal(await chat.answers.count(), 1);
+  });
+
+  test("without WebGPU the page says so, offers the CPU, and refuses what is too large for it", async () => {
+    const chat = await start({ webgpu: false });
+    await chat.page.getByText("No WebGPU here, so models run on the CPU").waitFor();
+    await chat.page.getByText("How to get WebGPU").click();
+    await chat.page.getByText(/Chrome and Edge: version 113/).waitFor();
+    assert.ok(await chat.page.getByRole("button", { name: /Gemma/ }).isDisabled());
+    await chat.download.click();
+    await chat.message.waitFor();
+    assert.equal(await chat.page.evaluate(() => globalThis.fake.calls.find((call) => call.load).options.device), "cpu");
+  });
+
+  test("an address that is none is refused where it is written", async () => {
+    const chat = await start();
+    const field = chat.page.getByLabel("Address of a GGUF file");
+    await field.fill("ftp://example.com/model.gguf");
+    await field.press("Enter");
+    await chat.page.getByText("Enter an address that begins with https://").waitFor();
+    assert.equal(await field.getAttribute("aria-invalid"), "true");
+  });
+});
