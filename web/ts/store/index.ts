@@ -1,0 +1,5 @@
+/** Models kept in the browser: downloads that resume, storage that is checked, local files. For dedicated workers. */
+export { BlobSource } from "./blob-source.js";
+export { ModelStore } from "./store.js";
+export { StoredFile } from "./stored-file.js";
+export type { FetchRequest, IncrementalHash, RetryPolicy, StoreDependencies, StoredSource } from "./types.js";
