@@ -187,7 +187,7 @@ class Walk implements TransferOwner {
     manifest.complete = true;
     await writeManifest(context.folder, manifest);
     await clearDamaged(context.folder);
-    context.meter.update("download", manifest.size ?? 0, manifest.size, true);
+    context.meter.update("download", manifest.size ?? 0, manifest.size);
   }
 
   /** Refuses a download that cannot fit, before its bytes come in. */

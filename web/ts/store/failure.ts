@@ -21,7 +21,7 @@ export function storageFailure(cause: unknown, doing: string): ParhelionError {
 function meaning(name: string): [ErrorCode, string] {
   switch (name) {
     case "QuotaExceededError":
-      return ["quota", QUOTA_ADVICE];
+      return ["quota", `What was downloaded so far is kept. ${QUOTA_ADVICE}`];
     case "NotFoundError":
       return ["evicted", "The browser or the user removed the stored file; load the model again to download it."];
     case "NoModificationAllowedError":
@@ -34,7 +34,7 @@ function meaning(name: string): [ErrorCode, string] {
 
 /** What a user can do when there is no room. */
 export const QUOTA_ADVICE =
-  "What was downloaded so far is kept. List the stored models and remove some (Parhelion.storage), or free disk space, then try again.";
+  "List the stored models and remove some (Parhelion.storage), or free disk space, then try again.";
 
 /** Ends with `aborted` if the signal fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {

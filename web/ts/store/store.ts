@@ -60,7 +60,11 @@ export class ModelStore {
     const waiting = (): (() => void) => {
       const meter = new ProgressMeter((progress) => request.onProgress?.(progress), 0);
       meter.update("wait", 0, wanted.size);
-      return hear(wanted.key, (done, total) => meter.update("wait", done, total));
+      const deaf = hear(wanted.key, (done, total) => meter.update("wait", done, total));
+      return () => {
+        deaf();
+        meter.flush();
+      };
     };
     return whileChanging(wanted.key, request.signal, waiting, async () => {
       const manifest = await this.completed(wanted, request);
@@ -107,10 +111,11 @@ export class ModelStore {
     return { usage, quota, persisted: (await navigator.storage?.persisted?.()) ?? false };
   }
 
-  /** Asks the browser not to evict what is stored; whether it agreed. */
+  /** Asks the browser not to evict what is stored; whether it agreed. False where there is no page to ask through. */
   async persist(): Promise<boolean> {
+    if (this.deps.askPersist === undefined) return false;
     await setPersistAsked(this.backend);
-    return (await this.deps.askPersist?.()) ?? false;
+    return this.deps.askPersist();
   }
 
   /** The manifest of the wanted file, which is complete then. */
@@ -178,6 +183,7 @@ export class ModelStore {
       await this.tidy(wanted.key, cause);
       throw cause;
     } finally {
+      context.meter.flush();
       announcer.close();
     }
     void this.askToPersistOnce();
