@@ -56,6 +56,7 @@ export class Server {
   #root;
   #csp;
   #mounts = new Map();
+  #handlers = new Map();
   #faults = new Map();
   #traffic = new Map();
   #offline = false;
@@ -86,6 +87,12 @@ export class Server {
   /** Serves a file of this machine (a path) or bytes (a Buffer or text) at `path`; returns its address. */
   mount(path, content) {
     this.#mounts.set(path, typeof content === "string" && !content.includes("\n") ? { file: content } : { bytes: Buffer.from(content) });
+    return this.url(path);
+  }
+
+  /** Has `handler(request, response)` answer requests for `path`: for faults that need a script. */
+  handle(path, handler) {
+    this.#handlers.set(path, handler);
     return this.url(path);
   }
 
@@ -145,6 +152,8 @@ export class Server {
     response.setHeader("x-content-type-options", "nosniff");
     if (this.#csp) response.setHeader("content-security-policy", this.#csp);
     if (request.method === "OPTIONS") return void response.writeHead(204).end();
+    const handler = this.#handlers.get(path);
+    if (handler) return void (await handler(request, response));
     if (fault.status) return text(response, fault.status, `status ${fault.status}`);
     if (fault.html) return text(response, 200, "<!doctype html><title>Sign in</title><p>Please sign in.", "text/html");
     const content = await this.#find(path);
@@ -243,7 +252,7 @@ async function sendBody(response, content, [start, end], fault, traffic) {
 }
 
 /** Until the response takes more, or there is nobody left to take it. */
-function drained(response) {
+export function drained(response) {
   return new Promise((resolve) => {
     const done = () => {
       response.off("drain", done).off("close", done);

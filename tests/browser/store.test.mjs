@@ -4,8 +4,11 @@ import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { chromium } from "playwright-core";
-import { ServedFile, modelBytes, sha256, startServer } from "./store/server.mjs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+import { Browser, serveDist } from "./harness.mjs";
+import { ServedFile, modelBytes, sha256 } from "./store/served-file.mjs";
 
 const MIB = 1 << 20;
 const CHUNK = 8 * MIB;
@@ -14,33 +17,30 @@ const BODY = modelBytes(20 * MIB + 12_345);
 const HASH = sha256(BODY);
 const SMALL = modelBytes(300_000, 7);
 
-let profile, context, server;
+let browser, server;
 
 before(async () => {
-  profile = await mkdtemp(join(tmpdir(), "parhelion-store-"));
   // The switch has the browser tell the room that there is, which it rounds up otherwise.
-  const args = ["--no-sandbox", "--headless=new", "--disable-background-networking", "--no-first-run", "--disable-features=StaticStorageQuota"];
-  context = await chromium.launchPersistentContext(profile, { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+  browser = await Browser.launch({ webgpu: false, args: ["--disable-features=StaticStorageQuota"] });
 });
 
-after(async () => {
-  await context?.close();
-  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
-});
+after(() => browser?.close());
 
 beforeEach(async () => {
-  server = await startServer();
+  // A server of its own is an origin of its own, and so an empty storage.
+  server = await serveDist();
+  server.mount("/test.html", '<!doctype html>\n<title>store</title><link rel="icon" href="data:,"><script type="module" src="/tests/page.js"></script><input type="file">');
+  for (const name of ["page.js", "worker.js", "sha256.js"]) server.mount(`/tests/${name}`, fileURLToPath(new URL(`store/${name}`, import.meta.url)));
 });
 
 afterEach(async () => {
-  for (const page of context.pages().slice(1)) await page.close();
+  for (const page of browser.context.pages().slice(1)) await page.close();
   await server.close();
 });
 
 /** A tab with an open store. */
 async function openTab(options = {}) {
-  const page = await context.newPage();
-  await page.goto(server.origin);
+  const page = await browser.open(server.url("/test.html"));
   await page.waitForFunction(() => globalThis.store !== undefined);
   const call = (name, argument) => page.evaluate(([name, argument]) => store.call(name, argument), [name, argument]);
   const tab = {
@@ -69,8 +69,8 @@ async function openTab(options = {}) {
 /** Serves a file and gives the request for it, with its hash. */
 function serve(body = BODY, faults = {}, path = "/model.gguf") {
   const file = new ServedFile(body, faults);
-  server.files.set(path, file);
-  return [file, { url: server.origin + path, name: "model", sha256: sha256(body), size: body.length }];
+  server.handle(decodeURIComponent(path), (request, response) => file.answer(request, response));
+  return [file, { url: server.url(path), name: "model", sha256: sha256(body), size: body.length }];
 }
 
 /** Reads a stored file in uneven pieces and compares each. */
@@ -129,7 +129,7 @@ test("a tab closed in mid-download at 10 points goes on at the byte where it sto
     if (i % 3 === 0) await tab.page.close();
     else if (i % 3 === 1) await tab.page.evaluate(() => store.worker.terminate());
     else {
-      const session = await context.newCDPSession(tab.page);
+      const session = await browser.devtools(tab.page);
       const crashed = tab.page.waitForEvent("crash");
       session.send("Page.crash").catch(() => undefined);
       await crashed;
@@ -174,13 +174,14 @@ test("20 flipped bits in the stored file are each detected, and only the damaged
     const around = Math.max(0, offset - 100);
     const message = await tab.fails("integrity", "read", { key, offset: around, length: Math.min(200, BODY.length - around) });
     assert.match(message, /damaged/);
-    const mended = i % 7 !== 0;
-    if (mended) await tab.ok("flip", { key, offset, bit });
+    if (i % 7 !== 0) {
+      await tab.ok("flip", { key, offset, bit });
+      continue;
+    }
     file.log.length = 0;
     await tab.ok("fetch", request);
     const start = Math.floor(offset / CHUNK) * CHUNK;
-    const expected = mended ? [] : [[start, Math.min(CHUNK, BODY.length - start)]];
-    assert.deepEqual(file.log.map(({ from, sent }) => [from, sent]), expected);
+    assert.deepEqual(file.log.map(({ from, sent }) => [from, sent]), [[start, Math.min(CHUNK, BODY.length - start)]]);
   }
   await assertReadable(tab, key, BODY);
 });
@@ -234,7 +235,7 @@ test("a quota that runs out in mid-download keeps what is there", async () => {
 
 async function setQuota(tab, quotaSize) {
   // It holds as long as the session that set it.
-  tab.quota ??= await context.newCDPSession(tab.page);
+  tab.quota ??= await browser.devtools(tab.page);
   await tab.quota.send("Storage.overrideQuotaForOrigin", { origin: server.origin, ...(quotaSize === undefined ? {} : { quotaSize }) });
 }
 
@@ -305,10 +306,9 @@ test("a file that changed on the server is noticed, and downloaded anew the next
     await tab.reaches(9 * MIB);
     await tab.ok("abort", "model");
     const body = modelBytes(BODY.length, 99);
-    const changed = new ServedFile(body, { ...identify });
+    const [changed] = serve(body, identify);
     if (identify.lastModified) changed.lastModified = "Thu, 02 Jan 2025 00:00:00 GMT";
     if (identify.etag?.startsWith("W/")) changed.etag = 'W/"other"';
-    server.files.set("/model.gguf", changed);
     await tab.fails("changed", "fetch", request);
     assert.deepEqual(await tab.ok("list"), []);
     assert.equal((await tab.ok("fetch", request)).sha256, sha256(body));
@@ -363,7 +363,7 @@ test("a connection that brings nothing counts as broken", async () => {
   const tab = await openTab({ retry: { stall: 400 } });
   const download = tab.call("fetch", request);
   await tab.reaches(9 * MIB);
-  while (file.log.length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (file.log.length < 2) await sleep(20);
   file.holdAt = Infinity;
   assert.equal((await download).error, undefined);
   assert.ok(file.log.slice(1).every((entry) => entry.from === 9 * MIB));
@@ -468,7 +468,7 @@ test("what is in use is not removed; the rest is", async () => {
   assert.deepEqual((await second.ok("list")).map(({ key }) => key), [partial.key]);
   await first.page.close();
   // Its locks go a moment after it.
-  while ((await second.call("clear")).error?.code === "busy") await new Promise((resolve) => setTimeout(resolve, 20));
+  while ((await second.call("clear")).error?.code === "busy") await sleep(20);
   assert.deepEqual(await second.ok("list"), []);
   for (const key of ["../..", "", "x".repeat(32), "settings"]) await second.fails("option", "remove", key);
 });
@@ -581,16 +581,21 @@ test("a full Cache API is a quota error that keeps what is there", async () => {
 });
 
 test("a local file is read in place, and noticed when it changes", async () => {
-  const path = join(profile, "local.gguf");
-  await writeFile(path, SMALL);
-  const tab = await openTab();
-  await tab.page.setInputFiles("input", path);
-  const picked = await tab.page.evaluate(() => store.call("openBlob", document.querySelector("input").files[0]));
-  assert.equal(picked.error, undefined);
-  await assertReadable(tab, "blob", SMALL);
-  await tab.fails("option", "read", { key: "blob", offset: 0, length: SMALL.length + 1 });
-  assert.deepEqual(await tab.ok("list"), [], "it is not copied");
-  await writeFile(path, modelBytes(1000, 4));
-  await utimes(path, new Date(), new Date(Date.now() + 60_000));
-  assert.match(await tab.fails("changed", "read", { key: "blob", offset: 0, length: 100 }), /Pick the file again/);
+  const folder = await mkdtemp(join(tmpdir(), "parhelion-local-"));
+  try {
+    const path = join(folder, "local.gguf");
+    await writeFile(path, SMALL);
+    const tab = await openTab();
+    await tab.page.setInputFiles("input", path);
+    const picked = await tab.page.evaluate(() => store.call("openBlob", document.querySelector("input").files[0]));
+    assert.equal(picked.error, undefined);
+    await assertReadable(tab, "blob", SMALL);
+    await tab.fails("option", "read", { key: "blob", offset: 0, length: SMALL.length + 1 });
+    assert.deepEqual(await tab.ok("list"), [], "it is not copied");
+    await writeFile(path, modelBytes(1000, 4));
+    await utimes(path, new Date(), new Date(Date.now() + 60_000));
+    assert.match(await tab.fails("changed", "read", { key: "blob", offset: 0, length: 100 }), /Pick the file again/);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 });

@@ -1,6 +1,6 @@
 // The page's side of worker.js: `store.call(name, argument)` gives `{value}` or `{error: {code, message}}`.
 const waiting = new Map();
-const worker = new Worker("/store/worker.js", { type: "module" });
+const worker = new Worker("/tests/worker.js", { type: "module" });
 
 globalThis.store = {
   worker,

@@ -1,5 +1,5 @@
 // Drives the store in a dedicated worker, as parhelion's own worker does.
-import { ModelStore } from "/dist/store/index.js";
+import { ModelStore } from "/store/index.js";
 import { Sha256 } from "./sha256.js";
 
 let store;

@@ -1,15 +1,9 @@
-// A file server that fails in all the ways that servers do.
+// Files served with faults that are scripted to the byte.
 import { createHash } from "node:crypto";
-import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import { extname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
 
-const HERE = fileURLToPath(new URL(".", import.meta.url));
-const DIST = process.env.PARHELION_WEB_DIST ?? fileURLToPath(new URL("../../../web/dist", import.meta.url));
-const CSP = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' https: http:; style-src 'self'; img-src 'self' data: blob:";
-const TYPES = { ".js": "text/javascript", ".html": "text/html" };
+import { drained } from "../server.mjs";
+
 const PIECE = 64 * 1024;
 
 /** Bytes that begin as a model file does and repeat nowhere; the same for the same seed. */
@@ -31,7 +25,7 @@ export function sha256(bytes) {
 }
 
 /**
- * One file of the server, with its faults. All may be changed at any time; `log` has every request for it.
+ * One file of a server, with its faults. All may be changed at any time; `log` has every request for it.
  * - `ranges: false` ignores Range; `etag`, `lastModified`, `type` are sent if set; `length: false` sends no Content-Length
  * - `holdAt`: bytes from this offset on wait until it is raised or unset
  * - `resetAt`: the connection breaks there, once for each number in the list
@@ -90,56 +84,12 @@ export class ServedFile {
       if (at === reset) {
         this.resetAt.splice(this.resetAt.indexOf(reset), 1);
         // What was written has to reach the browser before the connection breaks.
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        await sleep(50);
         response.socket?.resetAndDestroy();
         return;
       }
-      if (at >= this.holdAt) await new Promise((resolve) => setTimeout(resolve, 5));
+      if (at >= this.holdAt) await sleep(5);
     }
     response.end();
-  }
-}
-
-/** Waits until the connection takes more, or is gone. */
-function drained(response) {
-  return new Promise((resolve) => {
-    const done = () => {
-      response.off("drain", done).off("close", done);
-      resolve();
-    };
-    response.on("drain", done).on("close", done);
-  });
-}
-
-/** A server with an origin, and so with a storage, of its own. */
-export async function startServer() {
-  const files = new Map();
-  const server = createServer(async (request, response) => {
-    const path = new URL(request.url, "http://localhost").pathname;
-    response.on("error", () => undefined);
-    if (files.has(path)) return files.get(path).answer(request, response);
-    await page(path, response);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const origin = `http://127.0.0.1:${server.address().port}`;
-  const close = () => new Promise((resolve) => (server.close(resolve), server.closeAllConnections()));
-  return { origin, files, close };
-}
-
-/** The test page, its scripts, and the compiled package. */
-async function page(path, response) {
-  const headers = { "content-security-policy": CSP, "cache-control": "no-store" };
-  if (path === "/") {
-    response.writeHead(200, { ...headers, "content-type": "text/html" });
-    return response.end(`<!doctype html><title>store</title><script type="module" src="/store/page.js"></script><input type="file">`);
-  }
-  const file = path.startsWith("/dist/") ? join(DIST, path.slice("/dist".length)) : join(HERE, path.slice("/store".length));
-  try {
-    const body = await readFile(file);
-    response.writeHead(200, { ...headers, "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
-    response.end(body);
-  } catch {
-    response.writeHead(404, headers).end();
   }
 }
