@@ -1,6 +1,7 @@
 /** The page's end of the wire to a worker: calls become promises, and every promise settles. */
 import { deferred } from "./deferred.js";
 import { ParhelionError } from "./errors.js";
+import { persist } from "./persist.js";
 import { unpackError } from "./protocol.js";
 import type { CallName, Calls, Reply, Request } from "./protocol.js";
 
@@ -98,6 +99,7 @@ export class Connection {
 
   #receive(reply: Reply): void {
     if (reply.type === "failed") return this.close(unpackError(reply.error));
+    if (reply.type === "persist") return void persist().then((agreed) => this.#post({ type: "persisted", agreed }, []));
     const pending = this.#pending.get(reply.id);
     if (pending === undefined) return;
     if (reply.type === "result") pending.resolve(reply.value);

@@ -1,6 +1,7 @@
 /** The entry point: loading models, and what can be asked without one. */
 import { Connection } from "./connection.js";
 import { ParhelionError } from "./errors.js";
+import { persist } from "./persist.js";
 import type { DoctorArguments, WireLoadOptions, WireSource } from "./protocol.js";
 import { Session } from "./session.js";
 import { support } from "./support.js";
@@ -91,9 +92,8 @@ export const Parhelion = {
     /**
      * Asks the browser not to throw stored files out by itself; it may ask the user. Returns whether it agreed.
      */
-    async persist(): Promise<boolean> {
-      // Only pages may ask: workers have no persist().
-      return (await navigator.storage?.persist?.()) ?? false;
+    persist(): Promise<boolean> {
+      return persist();
     },
   },
 } as const;
@@ -125,7 +125,7 @@ function wireSource(source: ModelSource): WireSource {
 
 function absolute(url: string): string {
   try {
-    return new URL(url, document.baseURI).href;
+    return new URL(url, globalThis.document?.baseURI ?? location.href).href;
   } catch (error) {
     throw new ParhelionError("option", `"${url}" is no address. Give an absolute one, or one relative to the page.`, { cause: error });
   }

@@ -72,14 +72,16 @@ export type CallName = keyof Calls;
 /** From the page to the worker. */
 export type Request =
   | { [K in CallName]: { type: "call"; id: number; name: K; args: Calls[K]["args"] } }[CallName]
-  | { type: "cancel"; id: number };
+  | { type: "cancel"; id: number }
+  | { type: "persisted"; agreed: boolean };
 
-/** From the worker to the page. `failed` says that the worker is of no more use. */
+/** From the worker to the page. `failed` says that the worker is of no more use; `persist` asks for what only pages may. */
 export type Reply =
   | { type: "result"; id: number; value: Calls[CallName]["result"] }
   | { type: "error"; id: number; error: WireError }
   | { type: "event"; id: number; event: Calls[CallName]["event"] }
-  | { type: "failed"; error: WireError };
+  | { type: "failed"; error: WireError }
+  | { type: "persist" };
 
 /** An error in a form that can be sent. */
 export interface WireError {

@@ -156,7 +156,7 @@ export interface Token {
  */
 export type FinishReason = "stop" | "stop_string" | "length" | "context" | "cancelled";
 
-/** How long an answer took. */
+/** How long an answer took; where the device was lost in between, `prefill`, `decode` and the rates are of the last part. */
 export interface GenerationTimings {
   /** Tokens of the prompt. */
   promptTokens: number;
@@ -222,6 +222,8 @@ export interface LoadTimings {
   download: number;
   /** Starting the wasm module. */
   wasm: number;
+  /** Finding and opening the device, and planning the model's memory. */
+  device: number;
   check: number;
   compile: number;
   upload: number;
@@ -314,11 +316,11 @@ export interface KernelCheck {
   /** The case. */
   label: string;
   ok: boolean;
-  /** The largest error seen. */
-  error: number;
-  /** The largest error allowed. */
-  bound: number;
-  /** What was wrong; empty if nothing. */
+  /** The error of the worst element; null if the case could not run. */
+  error: number | null;
+  /** The error allowed there. */
+  bound: number | null;
+  /** The element that is worst, or what kept the case from running. */
   message: string;
 }
 

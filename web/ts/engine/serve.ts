@@ -16,8 +16,17 @@ export type Handlers = {
   [K in CallName]: (args: Calls[K]["args"], context: CallContext<K>) => Promise<Calls[K]["result"]>;
 };
 
-/** Answers the calls that come through `port`, until the engine fails for good. */
-export function serve(port: Port<Reply, Request>, handlers: Handlers): { fail(thrown: unknown): void } {
+/** What the worker can say to the page by itself. */
+export interface Wire {
+  /** Says that the engine failed for good. */
+  fail(thrown: unknown): void;
+  /** Has the page ask the browser to keep what is stored. */
+  askPersist(): Promise<boolean>;
+}
+
+/** Answers the calls that come through `port`. */
+export function serve(port: Port<Reply, Request>, handlers: Handlers): Wire {
+  const asking: ((agreed: boolean) => void)[] = [];
   const running = new Map<number, AbortController>();
   const fail = (thrown: unknown): void => port.postMessage({ type: "failed", error: packError(failure(thrown)) }, []);
   const run = async <K extends CallName>(id: number, name: K, args: Calls[K]["args"]): Promise<void> => {
@@ -36,9 +45,15 @@ export function serve(port: Port<Reply, Request>, handlers: Handlers): { fail(th
   };
   port.addEventListener("message", ({ data }) => {
     if (data.type === "cancel") running.get(data.id)?.abort();
+    else if (data.type === "persisted") asking.shift()?.(data.agreed);
     else void run(data.id, data.name, data.args);
   });
-  return { fail };
+  const askPersist = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      asking.push(resolve);
+      port.postMessage({ type: "persist" }, []);
+    });
+  return { fail, askPersist };
 }
 
 /** A trap in wasm leaves the module in a state that nothing can be said of: it must not be called again. */
