@@ -26,6 +26,8 @@ export interface EngineStore extends FileStore {
 export interface EngineDependencies {
   readonly wasm: typeof Wasm;
   readonly notes: Notes;
+  /** Which browser this is. */
+  readonly userAgent: string;
   openStore(newHash: () => Wasm.Sha256): Promise<EngineStore>;
   support(): Promise<Support>;
 }
@@ -37,10 +39,10 @@ export class Engine {
     generate: (args, context) => this.#turns.take(() => this.#generate(args, context)),
     logits: (args, context) => this.#turns.take(() => this.#logits(args, context)),
     dispose: () => this.#turns.take(() => this.#dispose()),
-    info: async () => this.#info(),
-    tokenize: async ({ text, special }) => this.#loaded.model.tokenize(text, special),
-    detokenize: async (tokens) => this.#loaded.model.detokenize(tokens),
-    chatTokens: async ({ messages, tools }) => promptTokens(this.#loaded.model, { kind: "chat", messages, tools }),
+    info: () => this.#turns.take(async () => this.#info()),
+    tokenize: ({ text, special }) => this.#ask((model) => model.tokenize(text, special)),
+    detokenize: (tokens) => this.#ask((model) => model.detokenize(tokens)),
+    chatTokens: ({ messages, tools }) => this.#ask((model) => promptTokens(model, { kind: "chat", messages, tools })),
     loseDevice: async () => void this.#loaded.model.loseDevice(),
     catalogue: () => this.#catalogue(),
     doctor: async (args, { emit }) => (await this.#wasm()).checkKernels(args, emit),
@@ -109,6 +111,7 @@ export class Engine {
     const host = new ModelHost({
       wasm,
       checks: this.#checks,
+      userAgent: this.#deps.userAgent,
       model: modelOptions(options, device),
       openFile: (stop, report) => openFile(() => this.#store(), located, stop, report),
     });
@@ -129,6 +132,11 @@ export class Engine {
     return this.#loaded.run(ignore, signal, (model) => model.logits(tokens, from));
   }
 
+  /** Asks the model something between answers: while it answers, it can be asked nothing. */
+  #ask<T>(question: (model: Wasm.Model) => T): Promise<T> {
+    return this.#turns.take(async () => question(this.#loaded.model));
+  }
+
   async #dispose(): Promise<undefined> {
     const host = this.#host;
     this.#host = undefined;
@@ -139,13 +147,19 @@ export class Engine {
   #info(): SessionInfo {
     const host = this.#loaded;
     const { model } = host;
-    const { load: _, vocab, ...info } = model.info();
+    const { vocab, architecture, parameters, context, layers, device, memory, longestSubmitMs } = model.info();
     return {
-      ...info,
       name: host.name,
-      vocabulary: vocab,
+      architecture,
+      parameters,
+      context,
       contextUsed: model.contextUsed(),
+      vocabulary: vocab,
+      layers,
+      device,
       check: host.check,
+      memory,
+      longestSubmitMs,
       wasmBytes: this.#wasmMemory?.buffer.byteLength ?? 0,
       timings: this.#timings ?? new LoadClock().timings,
       recoveries: host.recoveries,

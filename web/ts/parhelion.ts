@@ -125,7 +125,7 @@ function wireSource(source: ModelSource): WireSource {
 
 function absolute(url: string): string {
   try {
-    return new URL(url, globalThis.document?.baseURI ?? location.href).href;
+    return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
   } catch (error) {
     throw new ParhelionError("option", `"${url}" is no address. Give an absolute one, or one relative to the page.`, { cause: error });
   }

@@ -8,7 +8,7 @@ import type { ChatMessage, ChatOptions, GenerateOptions, GenerationResult, LoadO
 
 /**
  * A model that is loaded, in a worker of its own. Answers are generated one at a time, in the order in which they were
- * asked for; the conversation so far is kept on the device, so a longer prompt with the same beginning costs only what
+ * asked for, and whatever else is asked of the model takes its turn among them; the conversation so far is kept on the device, so a longer prompt with the same beginning costs only what
  * is new.
  *
  * When the device is lost in mid-answer, the model is loaded again from where it came from and the answer goes on where
@@ -77,7 +77,7 @@ export class Session {
 
   /**
    * The logits after each of `tokens` from position `from` on: row after row, each as long as the vocabulary. For tests
-   * and tools; takes its turn among the answers.
+   * and tools.
    */
   logits(tokens: ArrayLike<number>, from = 0): Promise<Float32Array> {
     return this.#host.connection.call("logits", { tokens: Uint32Array.from(tokens), from });

@@ -97,10 +97,11 @@ export interface LoadOptions {
   createWorker?: () => Worker;
 }
 
-/** A message of a conversation. */
+/** A message of a conversation; further fields reach the model's chat template as they are. */
 export interface ChatMessage {
   role: "system" | "user" | "assistant" | "tool" | (string & {});
   content: string;
+  [field: string]: unknown;
 }
 
 /** How an answer is generated. */

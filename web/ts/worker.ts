@@ -13,6 +13,7 @@ declare const self: DedicatedWorkerGlobalScope & Port<Reply, Request>;
 const engine = new Engine({
   wasm,
   notes: indexedDbNotes,
+  userAgent: navigator.userAgent,
   openStore: (newHash) => ModelStore.open({ newHash, askPersist: () => wire.askPersist() }),
   support,
 });

@@ -1,7 +1,7 @@
 /** One answer: from a prompt to tokens, over a lost device if need be. */
 import { ParhelionError } from "../errors.js";
 import type { GenerateEvent, Prompt, WireGenerateOptions } from "../protocol.js";
-import type { GenerationResult } from "../types.js";
+import type { ChatMessage, GenerationResult } from "../types.js";
 import type { Cancel, Model, ModelAnswer } from "../wasm/parhelion_web.js";
 import type { ModelHost } from "./host.js";
 
@@ -67,11 +67,15 @@ function nothing(promptTokens: number): ModelAnswer {
   return { reason: "cancelled", rest: "", timings: { promptTokens, ...none, dispatchesPerToken: 0, peakBytes: 0 } };
 }
 
-function checkedMessages(messages: unknown): { role: string; content: string }[] {
-  if (!Array.isArray(messages) || messages.length === 0) throw new ParhelionError("option", "messages must be an array of {role, content} with at least one element.");
-  return messages.map((message: Partial<Record<string, unknown>> | null | undefined, index) => {
-    const { role, content } = message ?? {};
-    if (typeof role === "string" && typeof content === "string") return { role, content };
-    throw new ParhelionError("option", `messages[${index}] must be {role, content} with a text each.`);
+function checkedMessages(messages: ChatMessage[]): ChatMessage[] {
+  if (!Array.isArray(messages) || messages.length === 0) throw wrongMessages("messages", "an array of {role, content} with at least one element");
+  messages.forEach((message: Partial<ChatMessage> | null | undefined, index) => {
+    if (typeof message?.role !== "string") throw wrongMessages(`messages[${index}].role`, "a text");
+    if (typeof message.content !== "string") throw wrongMessages(`messages[${index}].content`, "a text");
   });
+  return messages;
+}
+
+function wrongMessages(what: string, must: string): ParhelionError {
+  return new ParhelionError("option", `${what} must be ${must}.`);
 }

@@ -20,6 +20,8 @@ const MENDABLE: ReadonlySet<unknown> = new Set(["integrity", "evicted"]);
 export interface HostOptions {
   readonly wasm: typeof Wasm;
   readonly checks: CheckMemory;
+  /** Which browser this is. */
+  readonly userAgent: string;
   readonly model: ModelOptions;
   /** Opens the model's file; it is closed after each load, so that it can be removed from the store meanwhile. */
   openFile(signal: AbortSignal, report: (progress: Progress) => void): Promise<OpenFile>;
@@ -158,10 +160,10 @@ export class ModelHost {
 
   /** What decides whether kernels that were right will be right again: the device, the browser, and the kernels. */
   async #deviceKey(): Promise<string> {
-    const { wasm, model } = this.#options;
+    const { wasm, model, userAgent } = this.#options;
     const device = await wasm.adapters();
     const asked = [model.subgroups ?? true, model.f16 ?? true, model.reproducible ?? false];
-    return JSON.stringify([wasm.version(), navigator.userAgent, device, asked]);
+    return JSON.stringify([wasm.version(), userAgent, device, asked]);
   }
 }
 

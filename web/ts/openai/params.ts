@@ -82,15 +82,21 @@ export function checkParams(params: ChatCompletionParams): void {
 
 /** Messages whose content is a text each. */
 export function plainMessages(messages: ChatCompletionMessageParam[]): ChatMessage[] {
-  return messages.map(({ role, content }, index) => {
-    if (typeof content === "string") return { role: role === "developer" ? "system" : role, content };
-    if (!Array.isArray(content)) throw refused(`messages[${index}].content`, "must be a text or an array of text parts");
-    const texts = content.map((part) => {
-      if (part.type !== "text") throw refused(`messages[${index}].content`, `has a part of type "${String(part.type)}", but only "text" is supported`);
-      return part.text;
-    });
-    return { role: role === "developer" ? "system" : role, content: texts.join("") };
+  return messages.map(({ role, content, ...rest }, index) => ({
+    ...rest,
+    role: role === "developer" ? "system" : role,
+    content: typeof content === "string" ? content : joinParts(content, index),
+  }));
+}
+
+function joinParts(parts: ChatCompletionContentPart[], index: number): string {
+  const name = `messages[${index}].content`;
+  if (!Array.isArray(parts)) throw refused(name, "must be a text or an array of text parts");
+  const texts = parts.map(({ type, text }: { type: string; text: string }) => {
+    if (type !== "text") throw refused(name, `has a part of type "${type}", but only "text" is supported`);
+    return text;
   });
+  return texts.join("");
 }
 
 /** The same in this package's own options; what is left out, or null, keeps its default. */

@@ -58,7 +58,6 @@ export interface ModelInfo {
   layers: number;
   device: DeviceInfo;
   memory: { now: number; peak: number; weights: number; kv: number; scratch: number };
-  load: Record<string, number>;
   longestSubmitMs: number;
 }
 
@@ -95,14 +94,15 @@ export interface ModelAnswer {
   };
 }
 
-/** A model on a device. */
+/** A model on a device. While it answers, every call but `loseDevice` and `dispose` throws `busy`. */
 export class Model {
   private constructor();
   static load(source: ByteSource, options: ModelOptions, events: (event: LoadEvent) => void): Promise<Model>;
   info(): ModelInfo;
   tokenize(text: string, special: boolean): Uint32Array;
   detokenize(ids: Uint32Array): string;
-  chatTokens(messages: { role: string; content: string }[], options: { tools?: unknown }): Uint32Array;
+  /** `options` are variables of the model's template. */
+  chatTokens(messages: { role: string; content: string; [field: string]: unknown }[], options: { tools?: unknown }): Uint32Array;
   /**
    * Answers `prompt`, going on after `generated`, the tokens of the same answer that are there already; `maxTokens`
    * counts them too. `onToken` is told of new tokens only. One answer at a time.
