@@ -10,6 +10,7 @@ pub mod host;
 pub mod interrupt;
 pub mod model;
 pub mod progress;
+pub mod serve;
 pub mod text;
 
 pub use parhelion::loader::catalogue;

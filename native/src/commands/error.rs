@@ -12,6 +12,7 @@ use crate::cache::NoCacheDirectory;
 use crate::fetch::FetchError;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::model::NameError;
+use crate::serve::NoPage;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,20 @@ pub enum CommandError {
         /// The device.
         device: String,
     },
+    /// There is no page to serve.
+    #[error(transparent)]
+    NoPage(#[from] NoPage),
+    /// A server could not take its address.
+    #[error("cannot listen on {address}: {source}; --port and --host choose another address, --port 0 any free port")]
+    Listen {
+        /// Host and port.
+        address: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A server could not go on.
+    #[error("the server stopped: {0}")]
+    Serve(io::Error),
     /// Output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),

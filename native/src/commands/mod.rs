@@ -9,6 +9,7 @@ mod models;
 mod options;
 mod run;
 mod score;
+mod serve_web;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -58,6 +59,7 @@ enum Command {
     Inspect(inspect::InspectOptions),
     Doctor(Box<doctor::DoctorOptions>),
     Models(models::ModelsOptions),
+    ServeWeb(serve_web::ServeWebOptions),
 }
 
 /// What every command is given.
@@ -134,6 +136,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), CommandError> {
         Command::Inspect(options) => inspect::run(&context, &options),
         Command::Doctor(options) => doctor::run(&context, &options),
         Command::Models(options) => models::run(&context, options),
+        Command::ServeWeb(options) => serve_web::run(&context, &options),
     }
 }
 
