@@ -105,9 +105,6 @@ fn package(node: &Node) -> Result<(), String> {
 
 /// Copies what the page is made of beyond TypeScript, which is compiled.
 fn copy_page(from: &Path, to: &Path) -> Outcome {
-    if !from.is_dir() {
-        return Outcome::Skipped("there is no page".into());
-    }
     match copy_folder(from, to) {
         Ok(files) => Outcome::Passed(format!("{files} files; the page is in {}", to.display())),
         Err((path, error)) => Outcome::Failed(format!("cannot copy {}: {error}", path.display())),
