@@ -8,13 +8,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 import { Browser, serveDist } from "./harness.mjs";
-import { ServedFile, modelBytes, sha256 } from "./store/served-file.mjs";
+import { CHUNK, ServedFile, modelBytes, sha256 } from "./store/served-file.mjs";
 
 const MIB = 1 << 20;
-const CHUNK = 8 * MIB;
 /** Two chunks and a part of one. */
 const BODY = modelBytes(20 * MIB + 12_345);
 const HASH = sha256(BODY);
+/** A chunk and a little, where a second chunk is all that matters; a download of it is stopped between the two. */
+const MEDIUM = modelBytes(9 * MIB + 77, 6);
+const MIDDLE = 8 * MIB + 500_000;
 const SMALL = modelBytes(300_000, 7);
 
 let browser, server;
@@ -175,7 +177,10 @@ test("20 flipped bits in the stored file are each detected, and only the damaged
     const message = await tab.fails("integrity", "read", { key, offset: around, length: Math.min(200, BODY.length - around) });
     assert.match(message, /damaged/);
     if (i % 7 !== 0) {
+      // As if nothing had happened, without the check of the whole file.
       await tab.ok("flip", { key, offset, bit });
+      await tab.ok("removeEntry", { key, name: "damaged" });
+      await tab.ok("fetch", request);
       continue;
     }
     file.log.length = 0;
@@ -198,7 +203,8 @@ test("a stored file that was evicted or cut short is noticed and mended", async 
   file.log.length = 0;
   await tab.ok("fetch", request);
   assert.deepEqual(file.log.map((entry) => entry.from), [CHUNK], "the chunk that is whole is kept");
-  await tab.ok("removeWeights", key);
+  await tab.ok("removeEntry", { key, name: "weights" });
+  await tab.fails("evicted", "read", { key, offset: 0, length: 10 });
   await tab.ok("fetch", request);
   await assertReadable(tab, key, BODY);
 });
@@ -254,11 +260,11 @@ test("a server that ignores ranges serves a fresh download, but no rest of one",
 });
 
 test("a server that says no length serves a fresh download", async () => {
-  const [, { size: _, ...request }] = serve(BODY, { ranges: false, length: false });
+  const [, { size: _, ...request }] = serve(MEDIUM, { ranges: false, length: false });
   const tab = await openTab();
   const got = await tab.ok("fetch", request);
-  assert.equal(got.size, BODY.length);
-  await assertReadable(tab, got.key, BODY);
+  assert.equal(got.size, MEDIUM.length);
+  await assertReadable(tab, got.key, MEDIUM);
 });
 
 test("a web page, or anything else that is no model, is not stored", async () => {
@@ -272,15 +278,15 @@ test("a web page, or anything else that is no model, is not stored", async () =>
 });
 
 test("a login page in the middle of a download does not cost what is stored", async () => {
-  const [file, request] = serve(BODY, { holdAt: 9 * MIB });
+  const [file, request] = serve(MEDIUM, { holdAt: MIDDLE });
   const tab = await openTab();
   void tab.call("fetch", request);
-  await tab.reaches(9 * MIB);
+  await tab.reaches(MIDDLE);
   await tab.ok("abort", "model");
   file.answers = [{ status: 200, headers: { "content-type": "text/html" }, body: "<html>Log in" }];
   file.holdAt = Infinity;
   await tab.fails("not-a-model", "fetch", request);
-  assert.equal((await tab.ok("fetch", request)).resumedFrom, 9 * MIB);
+  assert.equal((await tab.ok("fetch", request)).resumedFrom, MIDDLE);
 });
 
 test("refusals of a server are told apart", async () => {
@@ -299,13 +305,13 @@ test("refusals of a server are told apart", async () => {
 
 test("a file that changed on the server is noticed, and downloaded anew the next time", async () => {
   for (const identify of [{}, { etag: "", lastModified: "Wed, 01 Jan 2025 00:00:00 GMT" }, { etag: 'W/"weak"' }]) {
-    const [file, { sha256: _, size: __, ...request }] = serve(BODY, { holdAt: 9 * MIB, ...identify });
+    const [file, { sha256: _, size: __, ...request }] = serve(MEDIUM, { holdAt: MIDDLE, ...identify });
     const tab = await openTab();
     await tab.ok("clear");
     void tab.call("fetch", request).catch(() => undefined);
-    await tab.reaches(9 * MIB);
+    await tab.reaches(MIDDLE);
     await tab.ok("abort", "model");
-    const body = modelBytes(BODY.length, 99);
+    const body = modelBytes(MEDIUM.length, 99);
     const [changed] = serve(body, identify);
     if (identify.lastModified) changed.lastModified = "Thu, 02 Jan 2025 00:00:00 GMT";
     if (identify.etag?.startsWith("W/")) changed.etag = 'W/"other"';
@@ -318,12 +324,12 @@ test("a file that changed on the server is noticed, and downloaded anew the next
 });
 
 test("a file that became shorter or longer on the server is noticed", async () => {
-  for (const size of [10 * MIB, 5 * MIB, 30 * MIB]) {
-    const [, { sha256: _, size: __, ...request }] = serve(BODY, { holdAt: 9 * MIB, etag: "" });
+  for (const size of [MEDIUM.length - 1, 5 * MIB, 20 * MIB]) {
+    const [, { sha256: _, size: __, ...request }] = serve(MEDIUM, { holdAt: MIDDLE, etag: "" });
     const tab = await openTab();
     await tab.ok("clear");
     void tab.call("fetch", request).catch(() => undefined);
-    await tab.reaches(9 * MIB);
+    await tab.reaches(MIDDLE);
     await tab.ok("abort", "model");
     serve(modelBytes(size), { etag: "" });
     await tab.fails("changed", "fetch", request);
@@ -333,9 +339,9 @@ test("a file that became shorter or longer on the server is noticed", async () =
 
 test("wrong bytes of the right size, and a wrong size, are refused and removed", async () => {
   const tab = await openTab();
-  const [, { sha256: _, ...request }] = serve(modelBytes(BODY.length, 5));
-  const message = await tab.fails("integrity", "fetch", { ...request, sha256: HASH });
-  assert.match(message, new RegExp(`expected ${HASH}`));
+  const [, { sha256: _, ...request }] = serve(modelBytes(MEDIUM.length, 5));
+  const message = await tab.fails("integrity", "fetch", { ...request, sha256: sha256(MEDIUM) });
+  assert.match(message, new RegExp(`expected ${sha256(MEDIUM)}`));
   assert.deepEqual(await tab.ok("list"), []);
   const [file, small] = serve(SMALL);
   assert.match(await tab.fails("integrity", "fetch", { ...small, size: SMALL.length + 1 }), /300001/);
@@ -359,14 +365,14 @@ test("connections that break are mended, and given up when they keep breaking", 
 });
 
 test("a connection that brings nothing counts as broken", async () => {
-  const [file, request] = serve(BODY, { holdAt: 9 * MIB });
+  const [file, request] = serve(MEDIUM, { holdAt: MIDDLE });
   const tab = await openTab({ retry: { stall: 400 } });
   const download = tab.call("fetch", request);
-  await tab.reaches(9 * MIB);
+  await tab.reaches(MIDDLE);
   while (file.log.length < 2) await sleep(20);
   file.holdAt = Infinity;
   assert.equal((await download).error, undefined);
-  assert.ok(file.log.slice(1).every((entry) => entry.from === 9 * MIB));
+  assert.ok(file.log.slice(1).every((entry) => entry.from === MIDDLE));
 });
 
 test("a busy server is given the time that it asks for", async () => {
@@ -380,14 +386,41 @@ test("a busy server is given the time that it asks for", async () => {
   assert.deepEqual([file.log.length, later.log.length], [2, 1]);
 });
 
+test("a wait for a busy server, and a download, can be stopped", async () => {
+  const [file, request] = serve(BODY, { answers: [{ status: 429, headers: { "retry-after": "30" } }], holdAt: 3 * MIB });
+  const tab = await openTab();
+  const start = Date.now();
+  const waiting = tab.call("fetch", request);
+  while (file.log.length === 0) await sleep(20);
+  await tab.ok("abort", "model");
+  assert.equal((await waiting).error?.code, "aborted");
+  const download = tab.call("fetch", request);
+  await tab.reaches(3 * MIB);
+  await tab.ok("abort", "model");
+  assert.equal((await download).error?.code, "aborted");
+  assert.ok(Date.now() - start < 25_000, "neither was waited for");
+  assert.equal((await tab.ok("list"))[0].bytes, 3 * MIB);
+});
+
+test("where there is no storage at all, that is said, and local files are read all the same", async () => {
+  const [file, request] = serve(SMALL);
+  const tab = await openTab({ nothing: true });
+  assert.match(await tab.fails("storage", "fetch", request), /local model file/);
+  for (const name of ["list", "clear"]) await tab.fails("storage", name);
+  await tab.fails("storage", "remove", "0".repeat(32));
+  await tab.page.evaluate((bytes) => store.call("openBlob", new Blob([new Uint8Array(bytes)])), [...SMALL.subarray(0, 1000)]);
+  await assertReadable(tab, "blob", SMALL.subarray(0, 1000));
+  assert.equal(file.log.length, 0);
+});
+
 test("further addresses are tried when one fails", async () => {
-  const [, request] = serve();
-  const [missing] = serve(BODY, { answers: [{ status: 404 }, { status: 404 }, { status: 404 }] }, "/missing.gguf");
-  const [wrong] = serve(modelBytes(BODY.length, 8), {}, "/wrong.gguf");
+  const [, request] = serve(MEDIUM);
+  const [missing] = serve(MEDIUM, { answers: [{ status: 404 }, { status: 404 }, { status: 404 }] }, "/missing.gguf");
+  const [wrong] = serve(modelBytes(MEDIUM.length, 8), {}, "/wrong.gguf");
   const url = ["/missing.gguf", "/wrong.gguf", "/model.gguf"].map((path) => server.origin + path);
   const tab = await openTab();
   const got = await tab.ok("fetch", { ...request, url });
-  assert.equal(got.sha256, HASH);
+  assert.equal(got.sha256, sha256(MEDIUM));
   assert.deepEqual([missing.log.length, wrong.log.length], [1, 1]);
   await tab.ok("close", got.key);
   await tab.ok("clear");
@@ -396,16 +429,63 @@ test("further addresses are tried when one fails", async () => {
 });
 
 test("a download goes on from another address when its hash is known", async () => {
-  const [first, request] = serve(BODY, { holdAt: 12 * MIB });
-  const [mirror] = serve(BODY, { etag: '"mirror"' }, "/mirror.gguf");
+  const [first, request] = serve(MEDIUM, { holdAt: MIDDLE });
+  const [mirror] = serve(MEDIUM, { etag: '"mirror"' }, "/mirror.gguf");
   const tab = await openTab();
   void tab.call("fetch", request);
-  await tab.reaches(12 * MIB);
+  await tab.reaches(MIDDLE);
   await tab.ok("abort", "model");
   first.answers = [{ status: 404 }];
   const got = await tab.ok("fetch", { ...request, url: [request.url, `${server.origin}/mirror.gguf`] });
-  assert.equal(mirror.log[0].from, 12 * MIB);
-  await assertReadable(tab, got.key, BODY);
+  assert.equal(mirror.log[0].from, MIDDLE);
+  await assertReadable(tab, got.key, MEDIUM);
+});
+
+test("a file mended by one tab is right in another that reads it", async () => {
+  const [file, request] = serve();
+  const [reader, mender] = [await openTab(), await openTab()];
+  const { key } = await reader.ok("fetch", request);
+  await reader.ok("read", { key, offset: 0, length: 10 });
+  await mender.ok("flip", { key, offset: 17 * MIB, bit: 3 });
+  await reader.fails("integrity", "read", { key, offset: 17 * MIB, length: 1 });
+  await mender.ok("fetch", request);
+  assert.equal(file.log.length, 2);
+  await assertReadable(reader, key, BODY);
+
+  // The server has another version: that cannot mend this one, but goes on being noticed.
+  await mender.ok("flip", { key, offset: 17 * MIB, bit: 3 });
+  await mender.fails("integrity", "read", { key, offset: 17 * MIB, length: 1 });
+  file.etag = '"of another machine"';
+  await mender.ok("fetch", request);
+  await mender.ok("flip", { key, offset: 17 * MIB, bit: 3 });
+  await mender.fails("integrity", "read", { key, offset: 17 * MIB, length: 1 });
+  file.body = modelBytes(BODY.length, 12);
+  await reader.ok("close", key);
+  await mender.ok("close", key);
+  await mender.fails("changed", "fetch", request);
+  assert.deepEqual(await mender.ok("list"), []);
+});
+
+test("a server of another origin needs to allow reading, and nothing else", async () => {
+  const other = await serveDist();
+  try {
+    const file = new ServedFile(MEDIUM, { holdAt: MIDDLE, headers: { "access-control-expose-headers": "" } });
+    other.handle("/model.gguf", (request, response) => file.answer(request, response));
+    const request = { url: other.url("/model.gguf"), name: "model" };
+    const tab = await openTab({ retry: { attempts: 1 } });
+    void tab.call("fetch", request);
+    await tab.reaches(MIDDLE);
+    await tab.ok("abort", "model");
+    file.holdAt = Infinity;
+    const got = await tab.ok("fetch", request);
+    assert.deepEqual([got.size, got.resumedFrom, file.log.map(({ from }) => from)], [MEDIUM.length, CHUNK, [0, CHUNK]]);
+    assert.equal(other.traffic("/model.gguf").requests, 2, "browsers did not have to ask for permission");
+    await assertReadable(tab, got.key, MEDIUM);
+    file.answers = [{ status: 200, headers: { "access-control-allow-origin": "https://elsewhere.example" } }];
+    assert.match(await tab.fails("network", "fetch", { ...request, url: `${request.url}?private` }), /CORS/);
+  } finally {
+    await other.close();
+  }
 });
 
 test("two tabs download once; the second takes over when the first dies", async () => {
@@ -434,7 +514,7 @@ test("two tabs download once; the second takes over when the first dies", async 
 });
 
 test("a wait for another tab can be stopped", async () => {
-  const [file, request] = serve(BODY, { holdAt: 5 * MIB });
+  const [file, request] = serve(MEDIUM, { holdAt: 5 * MIB });
   const [first, second] = [await openTab(), await openTab()];
   const download = first.call("fetch", request);
   await first.reaches(5 * MIB);

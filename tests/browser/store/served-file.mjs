@@ -4,6 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { drained } from "../server.mjs";
 
+/** Bytes of the chunks that stored files are checked in: part of the stored format. */
+export const CHUNK = 8 << 20;
+
 const PIECE = 64 * 1024;
 
 /** Bytes that begin as a model file does and repeat nowhere; the same for the same seed. */

@@ -25,8 +25,9 @@ async function withAccess(key, name, action) {
 }
 
 const calls = {
-  async open({ cache = false, retry = {} }) {
-    if (cache) delete Object.getPrototypeOf(navigator.storage).getDirectory;
+  async open({ cache = false, nothing = false, retry = {} }) {
+    if (nothing) Object.defineProperty(globalThis, "caches", { value: undefined });
+    if (cache || nothing) delete Object.getPrototypeOf(navigator.storage).getDirectory;
     const askPersist = () => {
       postMessage({ persist: true });
       return Promise.resolve(true);
@@ -69,7 +70,7 @@ const calls = {
       access.write(byte, { at: offset });
     }),
   truncate: ({ key, size }) => withAccess(key, "weights", (access) => access.truncate(size)),
-  removeWeights: async (key) => (await folder(key)).removeEntry("weights"),
+  removeEntry: async ({ key, name }) => (await folder(key)).removeEntry(name),
   writeNote: ({ key, name, text }) =>
     withAccess(key, name, (access) => {
       access.truncate(0);

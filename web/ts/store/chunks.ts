@@ -54,6 +54,12 @@ export function nextGap(first: number, size: number | null, state: (index: numbe
   return { kept, from, to: null };
 }
 
+/** How many of the `stored` bytes of a file a download goes on from, as {@link nextGap} sees it; null for an unknown size. */
+export function usableBytes(stored: number, size: number | null, trustTail: boolean): number {
+  if (size !== null && stored >= size) return size;
+  return trustTail ? stored : stored - (stored % CHUNK_BYTES);
+}
+
 /** The chunks that `length` bytes from `offset` on lie in: first and one past the last. */
 export function chunksOf(offset: number, length: number): [first: number, end: number] {
   const first = Math.floor(offset / CHUNK_BYTES);

@@ -3,6 +3,7 @@ import type { ByteSource, StorageUsage, StoredEntry, TransferProgress } from "..
 import type { Backend, Folder } from "./backend.js";
 import { BlobSource } from "./blob-source.js";
 import { openCache } from "./cache.js";
+import { usableBytes } from "./chunks.js";
 import { type DownloadContext, completeFile } from "./download.js";
 import { throwIfAborted } from "./failure.js";
 import { Announcer, hear, ifUnchanging, startReading, whileChanging, withoutReaders } from "./locks.js";
@@ -26,22 +27,16 @@ const ELSEWHERE = new Set([...USELESS, "network", "not-found", "not-a-model"]);
  */
 export class ModelStore {
   private constructor(
-    private readonly backend: Backend,
+    private readonly opened: Backend | ParhelionError,
     private readonly deps: StoreDependencies,
   ) {}
 
-  /** @throws ParhelionError `storage` where the browser offers no storage */
+  /**
+   * Never rejects: where the browser offers no storage, local files can be read all the same, and everything else rejects
+   * with `storage`.
+   */
   static async open(deps: StoreDependencies): Promise<ModelStore> {
-    if (typeof crypto.subtle === "undefined" || typeof navigator.locks === "undefined") {
-      const message = "Browsers store files only for pages served by https or from localhost. Open the page there, or open a local model file.";
-      throw new ParhelionError("storage", message);
-    }
-    const backend = (await openOpfs()) ?? (await openCache());
-    if (backend === null) {
-      const message = "The browser offers no storage here (private window, or site data blocked). Allow it, or open a local model file.";
-      throw new ParhelionError("storage", message);
-    }
-    return new ModelStore(backend, deps);
+    return new ModelStore(await openBackend(), deps);
   }
 
   /**
@@ -49,26 +44,28 @@ export class ModelStore {
    * fetching again only what was found damaged. If another tab is at it, its download is waited for; if that tab dies,
    * this one goes on.
    *
-   * Addresses are absolute (or relative to the worker's). Progress is reported a few times a second.
+   * The result holds the file open: close it when it is read, or it cannot be removed until the worker ends. Addresses are
+   * absolute (or relative to the worker's). Progress is reported a few times a second.
    *
    * @throws ParhelionError `option`, `network`, `not-found`, `not-a-model`, `no-ranges`, `changed`, `integrity`, `quota`,
    * `evicted`, `storage`, `busy`, `aborted`
    */
   async fetch(request: FetchRequest): Promise<StoredFile> {
+    this.backend();
     const wanted = await wantedFile(request, location.href);
     throwIfAborted(request.signal);
     const waiting = (): (() => void) => {
       const meter = new ProgressMeter((progress) => request.onProgress?.(progress), 0);
       meter.update("wait", 0, wanted.size);
-      const deaf = hear(wanted.key, (done, total) => meter.update("wait", done, total));
+      const stop = hear(wanted.key, (done, total) => meter.update("wait", done, total));
       return () => {
-        deaf();
+        stop();
         meter.flush();
       };
     };
     return whileChanging(wanted.key, request.signal, waiting, async () => {
       const manifest = await this.completed(wanted, request);
-      return this.opened(wanted.key, manifest);
+      return this.reading(wanted.key, manifest);
     });
   }
 
@@ -79,7 +76,7 @@ export class ModelStore {
 
   /** All that is stored, whole or in part, the last used first. */
   async list(): Promise<StoredEntry[]> {
-    const keys = (await this.backend.folders()).filter(isKey);
+    const keys = (await this.backend().folders()).filter(isKey);
     const entries = await Promise.all(keys.map((key) => this.entry(key)));
     return entries.sort((a, b) => b.lastUsed - a.lastUsed);
   }
@@ -90,6 +87,7 @@ export class ModelStore {
    * @throws ParhelionError `busy` if a tab downloads or reads it; `option` if `key` is none of `list`
    */
   async remove(key: string): Promise<void> {
+    this.backend();
     if (!isKey(key)) throw new ParhelionError("option", `"${key}" is no key of a stored model; take it from the list of them.`);
     await ifUnchanging(key, () => this.drop(key));
   }
@@ -100,7 +98,7 @@ export class ModelStore {
    * @throws ParhelionError `busy` if some were in use; all others are removed then
    */
   async clear(): Promise<void> {
-    const keys = (await this.backend.folders()).filter(isKey);
+    const keys = (await this.backend().folders()).filter(isKey);
     const results = await Promise.allSettled(keys.map((key) => this.remove(key)));
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
@@ -114,13 +112,19 @@ export class ModelStore {
   /** Asks the browser not to evict what is stored; whether it agreed. False where there is no page to ask through. */
   async persist(): Promise<boolean> {
     if (this.deps.askPersist === undefined) return false;
-    await setPersistAsked(this.backend);
+    await setPersistAsked(this.backend());
     return this.deps.askPersist();
+  }
+
+  /** The storage; where there is none, most of what storing is built on is missing too, so this is asked for first. */
+  private backend(): Backend {
+    if (this.opened instanceof ParhelionError) throw this.opened;
+    return this.opened;
   }
 
   /** The manifest of the wanted file, which is complete then. */
   private async completed(wanted: Wanted, request: FetchRequest): Promise<Manifest> {
-    const folder = this.backend.folder(wanted.key);
+    const folder = this.backend().folder(wanted.key);
     let manifest = await readManifest(folder);
     if (manifest !== null && wanted.size !== null && manifest.size !== null && manifest.size !== wanted.size) {
       await this.drop(wanted.key);
@@ -161,9 +165,9 @@ export class ModelStore {
 
   /** Downloads what is missing from one address. */
   private async from(url: string, wanted: Wanted, request: FetchRequest): Promise<Manifest> {
-    const folder = this.backend.folder(wanted.key);
+    const folder = this.backend().folder(wanted.key);
     const manifest = await this.begun(url, wanted);
-    const stored = Math.min(await folder.bytes(), manifest.size ?? Infinity);
+    const stored = usableBytes(await folder.bytes(), manifest.size, manifest.expected);
     const announcer = new Announcer(wanted.key);
     const report = (progress: TransferProgress): void => {
       request.onProgress?.(progress);
@@ -192,7 +196,7 @@ export class ModelStore {
 
   /** The manifest to go on with from an address: that of what is stored if it can be continued from there. */
   private async begun(url: string, wanted: Wanted): Promise<Manifest> {
-    const folder = this.backend.folder(wanted.key);
+    const folder = this.backend().folder(wanted.key);
     const stored = await readManifest(folder);
     if (stored?.url === url) return stored;
     // Hashes tell whether what another server sends fits what is here; without, the two must not be mixed.
@@ -204,15 +208,15 @@ export class ModelStore {
   /** Leaves nothing behind that is of no use. */
   private async tidy(key: string, cause: unknown): Promise<void> {
     const useless = cause instanceof ParhelionError && USELESS.has(cause.code);
-    if (useless || (await this.backend.folder(key).bytes()) === 0) await this.drop(key);
+    if (useless || (await this.backend().folder(key).bytes()) === 0) await this.drop(key);
   }
 
   private drop(key: string): Promise<void> {
-    return withoutReaders(key, () => this.backend.folder(key).remove());
+    return withoutReaders(key, () => this.backend().folder(key).remove());
   }
 
-  private async opened(key: string, manifest: Manifest): Promise<StoredFile> {
-    const folder = this.backend.folder(key);
+  private async reading(key: string, manifest: Manifest): Promise<StoredFile> {
+    const folder = this.backend().folder(key);
     const release = await startReading(key);
     try {
       return new StoredFile(key, folder, await folder.read(), manifest, release);
@@ -223,7 +227,7 @@ export class ModelStore {
   }
 
   private async entry(key: string): Promise<StoredEntry> {
-    const folder = this.backend.folder(key);
+    const folder = this.backend().folder(key);
     const bytes = await folder.bytes();
     const manifest = await readManifest(folder).catch(() => null);
     if (manifest === null) return { key, name: "(unreadable)", url: "", bytes, size: bytes, complete: false, verified: false, lastUsed: 0 };
@@ -236,12 +240,22 @@ export class ModelStore {
   /** After the first download only: people who keep models are those who want them kept. */
   private async askToPersistOnce(): Promise<void> {
     try {
-      if (await wasPersistAsked(this.backend)) return;
+      if (await wasPersistAsked(this.backend())) return;
       if (!((await navigator.storage?.persisted?.()) ?? false)) await this.persist();
     } catch {
       // What could not be asked now is asked after the next download.
     }
   }
+}
+
+/** Where files can be stored here, or why they cannot. */
+async function openBackend(): Promise<Backend | ParhelionError> {
+  if (typeof crypto.subtle === "undefined" || typeof navigator.locks === "undefined") {
+    const message = "Browsers store files only for pages served by https or from localhost. Open the page there, or open a local model file.";
+    return new ParhelionError("storage", message);
+  }
+  const message = "The browser offers no storage here (private window, or site data blocked). Allow it, or open a local model file.";
+  return (await openOpfs()) ?? (await openCache()) ?? new ParhelionError("storage", message);
 }
 
 /** Whether all bytes of a complete file are there and no read found damage. */

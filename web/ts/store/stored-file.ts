@@ -8,8 +8,8 @@ import { markDamaged } from "./notes.js";
 import { checkRange } from "./range.js";
 import type { Bytes, StoredSource } from "./types.js";
 
-/** Chunks kept in memory: one that reads go on in, and one for reads elsewhere. */
-const KEPT_CHUNKS = 2;
+/** Chunks kept in memory: the one that reads are in, the one read ahead, and one for reads elsewhere. */
+const KEPT_CHUNKS = 3;
 
 /**
  * A complete stored file, open for reading. Every chunk is compared with its recorded hash when it is read, so that what
@@ -21,6 +21,8 @@ export class StoredFile implements StoredSource {
   readonly sha256: string;
   /** The latest chunks, oldest first. */
   private readonly kept = new Map<number, Promise<Bytes>>();
+  /** The chunk that was asked for last. */
+  private latest = -1;
   private closed = false;
 
   /** @internal `release` gives back the reader's lock. */
@@ -67,7 +69,17 @@ export class StoredFile implements StoredSource {
     this.release();
   }
 
+  /** A chunk; while the caller works on it, the next one is read if that is where reads are going. */
   private chunk(index: number): Promise<Bytes> {
+    const forwards = index === this.latest + 1;
+    this.latest = index;
+    const chunk = this.keep(index);
+    // If reading ahead fails, so will the read that wants the chunk.
+    if (forwards && index + 1 < this.manifest.chunks.length) this.keep(index + 1).catch(() => undefined);
+    return chunk;
+  }
+
+  private keep(index: number): Promise<Bytes> {
     const chunk = this.kept.get(index) ?? this.checked(index);
     this.kept.delete(index);
     this.kept.set(index, chunk);
