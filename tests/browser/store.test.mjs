@@ -32,7 +32,11 @@ test("20 flipped bits in the stored file are each detected, and only the damaged
     const bit = i % 8;
     await tab.ok("flip", { key, offset, bit });
     const around = Math.max(0, offset - 100);
-    const message = await tab.fails("integrity", "read", { key, offset: around, length: Math.min(200, BODY.length - around) });
+    const message = await tab.fails("integrity", "read", {
+      key,
+      offset: around,
+      length: Math.min(200, BODY.length - around),
+    });
     assert.match(message, /damaged/);
     if (i % 7 !== 0) {
       // As if nothing had happened, without the check of the whole file.
@@ -44,7 +48,10 @@ test("20 flipped bits in the stored file are each detected, and only the damaged
     file.log.length = 0;
     await tab.ok("fetch", request);
     const start = Math.floor(offset / CHUNK) * CHUNK;
-    assert.deepEqual(file.log.map(({ from, sent }) => [from, sent]), [[start, Math.min(CHUNK, BODY.length - start)]]);
+    assert.deepEqual(
+      file.log.map(({ from, sent }) => [from, sent]),
+      [[start, Math.min(CHUNK, BODY.length - start)]],
+    );
   }
   await assertReadable(tab, key, BODY);
 });
@@ -60,7 +67,11 @@ test("a stored file that was evicted or cut short is noticed and mended", async 
   assert.match(await tab.fails("evicted", "fetch", request), /no such file/);
   file.log.length = 0;
   await tab.ok("fetch", request);
-  assert.deepEqual(file.log.map((entry) => entry.from), [CHUNK], "the chunk that is whole is kept");
+  assert.deepEqual(
+    file.log.map((entry) => entry.from),
+    [CHUNK],
+    "the chunk that is whole is kept",
+  );
   await tab.ok("removeEntry", { key, name: "weights" });
   await tab.fails("evicted", "read", { key, offset: 0, length: 10 });
   await tab.ok("fetch", request);
@@ -103,7 +114,10 @@ test("where there is no storage at all, that is said, and local files are read a
   assert.match(await tab.fails("storage", "fetch", request), /local model file/);
   for (const name of ["list", "clear"]) await tab.fails("storage", name);
   await tab.fails("storage", "remove", "0".repeat(32));
-  await tab.page.evaluate((bytes) => store.call("openBlob", new Blob([new Uint8Array(bytes)])), [...SMALL.subarray(0, 1000)]);
+  await tab.page.evaluate(
+    (bytes) => store.call("openBlob", new Blob([new Uint8Array(bytes)])),
+    [...SMALL.subarray(0, 1000)],
+  );
   await assertReadable(tab, "blob", SMALL.subarray(0, 1000));
   assert.equal(file.log.length, 0);
 });
@@ -152,7 +166,10 @@ test("what is in use is not removed; the rest is", async () => {
   await first.ok("close", kept.key);
   await first.fails("disposed", "read", { key: kept.key, offset: 0, length: 1 });
   await second.ok("remove", kept.key);
-  assert.deepEqual((await second.ok("list")).map(({ key }) => key), [partial.key]);
+  assert.deepEqual(
+    (await second.ok("list")).map(({ key }) => key),
+    [partial.key],
+  );
   await first.page.close();
   // Its locks go a moment after it.
   while ((await second.call("clear")).error?.code === "busy") await sleep(20);
@@ -166,9 +183,14 @@ test("hostile names and addresses stay in the store's folder", async () => {
   const { key, name } = await tab.ok("fetch", { ...request, name: "../../\u0000../evil\u202e.gguf" });
   assert.match(key, /^[0-9a-f]{32}$/);
   assert.equal(name, "../../../evil.gguf");
-  assert.deepEqual((await tab.ok("folders")).filter((folder) => folder !== "settings"), [key]);
-  for (const url of ["javascript:alert(1)", "file:///etc/passwd", "data:,GGUF", "http://", []]) await tab.fails("option", "fetch", { url });
-  for (const wrong of [{ sha256: "abc" }, { size: -1 }, { size: 1.5 }, { size: 2 ** 50 }]) await tab.fails("option", "fetch", { ...request, ...wrong });
+  assert.deepEqual(
+    (await tab.ok("folders")).filter((folder) => folder !== "settings"),
+    [key],
+  );
+  for (const url of ["javascript:alert(1)", "file:///etc/passwd", "data:,GGUF", "http://", []])
+    await tab.fails("option", "fetch", { url });
+  for (const wrong of [{ sha256: "abc" }, { size: -1 }, { size: 1.5 }, { size: 2 ** 50 }])
+    await tab.fails("option", "fetch", { ...request, ...wrong });
 });
 
 test("hostile or torn manifests are not believed", async () => {
@@ -179,10 +201,28 @@ test("hostile or torn manifests are not believed", async () => {
   const sound = JSON.parse(await tab.ok("readNote", { key, name: "manifest.0" }));
   const generation = 1e9;
   const hostile = [
-    "", "null", "[]", "{", '{"version":1}', "9".repeat(1000),
-    ...[{ size: -1 }, { size: 2 ** 60 }, { size: SMALL.length + 1 }, { chunks: [] }, { chunks: ["x"] }, { chunks: [null] }, { chunks: Array(99).fill(sound.chunks[0]) },
-      { chunkBytes: 1 }, { url: "file:///x" }, { name: 3 }, { sha256: "z" }, { lastUsed: "now" }, { complete: "yes" }, { version: 0 }]
-      .map((change) => JSON.stringify({ ...sound, generation, ...change })),
+    "",
+    "null",
+    "[]",
+    "{",
+    '{"version":1}',
+    "9".repeat(1000),
+    ...[
+      { size: -1 },
+      { size: 2 ** 60 },
+      { size: SMALL.length + 1 },
+      { chunks: [] },
+      { chunks: ["x"] },
+      { chunks: [null] },
+      { chunks: Array(99).fill(sound.chunks[0]) },
+      { chunkBytes: 1 },
+      { url: "file:///x" },
+      { name: 3 },
+      { sha256: "z" },
+      { lastUsed: "now" },
+      { complete: "yes" },
+      { version: 0 },
+    ].map((change) => JSON.stringify({ ...sound, generation, ...change })),
   ];
   for (const text of hostile) {
     file.log.length = 0;
@@ -234,15 +274,24 @@ test("where there is no OPFS the Cache API does the same", async () => {
   const tab = await openTab({ cache: true });
   const got = await tab.ok("fetch", request);
   assert.equal(got.resumedFrom, 2 * CHUNK);
-  assert.deepEqual(file.log.map((entry) => entry.from), [0, 2 * CHUNK]);
+  assert.deepEqual(
+    file.log.map((entry) => entry.from),
+    [0, 2 * CHUNK],
+  );
   await assertReadable(tab, got.key, BODY);
   const [entry] = await tab.ok("list");
   assert.deepEqual([entry.bytes, entry.complete], [BODY.length, true]);
-  await tab.page.evaluate(async ([key]) => {
-    const cache = await caches.open("parhelion");
-    const bytes = new Uint8Array(8 << 20);
-    await cache.put(`https://parhelion.invalid/${key}/1`, new Response(bytes, { headers: { "content-length": String(bytes.length) } }));
-  }, [got.key]);
+  await tab.page.evaluate(
+    async ([key]) => {
+      const cache = await caches.open("parhelion");
+      const bytes = new Uint8Array(8 << 20);
+      await cache.put(
+        `https://parhelion.invalid/${key}/1`,
+        new Response(bytes, { headers: { "content-length": String(bytes.length) } }),
+      );
+    },
+    [got.key],
+  );
   await tab.ok("close", got.key);
   await tab.ok("fetch", request);
   await tab.fails("integrity", "read", { key: got.key, offset: 9 * MIB, length: 1 });

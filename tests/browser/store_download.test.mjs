@@ -5,7 +5,20 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { serveDist } from "./harness.mjs";
 import { CHUNK, ServedFile, modelBytes, sha256 } from "./store/served-file.mjs";
-import { BODY, HASH, MEDIUM, MIB, MIDDLE, SMALL, assertReadable, browser, openTab, serve, server, setUp } from "./store/setup.mjs";
+import {
+  BODY,
+  HASH,
+  MEDIUM,
+  MIB,
+  MIDDLE,
+  SMALL,
+  assertReadable,
+  browser,
+  openTab,
+  serve,
+  server,
+  setUp,
+} from "./store/setup.mjs";
 
 setUp();
 
@@ -16,13 +29,28 @@ test("a fresh download is verified, listed, read exactly, and not downloaded aga
   assert.deepEqual([got.name, got.size, got.sha256, got.resumedFrom], ["model", BODY.length, HASH, 0]);
   assert.equal(file.sent, BODY.length);
   await assertReadable(tab, got.key, BODY);
-  for (const [offset, length] of [[-1, 2], [0, BODY.length + 1], [BODY.length, 1], [0.5, 1], [0, Number.MAX_SAFE_INTEGER], [Number.NaN, 1]]) {
+  for (const [offset, length] of [
+    [-1, 2],
+    [0, BODY.length + 1],
+    [BODY.length, 1],
+    [0.5, 1],
+    [0, Number.MAX_SAFE_INTEGER],
+    [Number.NaN, 1],
+  ]) {
     await tab.fails("option", "read", { key: got.key, offset, length });
   }
   const [entry, ...others] = await tab.ok("list");
   assert.equal(others.length, 0);
   const { lastUsed, ...rest } = entry;
-  assert.deepEqual(rest, { key: got.key, name: "model", url: request.url, bytes: BODY.length, size: BODY.length, complete: true, verified: true });
+  assert.deepEqual(rest, {
+    key: got.key,
+    name: "model",
+    url: request.url,
+    bytes: BODY.length,
+    size: BODY.length,
+    complete: true,
+    verified: true,
+  });
   assert.ok(Math.abs(Date.now() - lastUsed) < 600_000);
   const again = await (await openTab()).ok("fetch", { ...request, url: `${server.origin}/mirror.gguf` });
   assert.equal(again.key, got.key, "the same hash is the same file, wherever it is from");
@@ -54,7 +82,11 @@ test("a tab closed in mid-download at 10 points goes on at the byte where it sto
   file.holdAt = Infinity;
   const tab = await openTab();
   const got = await tab.ok("fetch", request);
-  assert.deepEqual(file.log.map((entry) => entry.from), [0, ...points], "each attempt begins where the one before stopped");
+  assert.deepEqual(
+    file.log.map((entry) => entry.from),
+    [0, ...points],
+    "each attempt begins where the one before stopped",
+  );
   assert.equal(got.resumedFrom, points.at(-1));
   assert.ok(got.phases.includes("verify"));
   await assertReadable(tab, got.key, BODY);
@@ -72,7 +104,10 @@ test("without a known hash, a resumed download fetches again what was not hashed
   file.holdAt = Infinity;
   const tab = await openTab();
   const got = await tab.ok("fetch", request);
-  assert.deepEqual(file.log.map((entry) => entry.from), [0, CHUNK, 2 * CHUNK]);
+  assert.deepEqual(
+    file.log.map((entry) => entry.from),
+    [0, CHUNK, 2 * CHUNK],
+  );
   assert.equal(got.sha256, HASH);
   const [entry] = await tab.ok("list");
   assert.deepEqual([entry.complete, entry.verified], [true, false]);
@@ -125,7 +160,13 @@ test("a login page in the middle of a download does not cost what is stored", as
 test("refusals of a server are told apart", async () => {
   const tab = await openTab({ retry: { attempts: 2 } });
   const [file, request] = serve();
-  for (const [status, code, pattern] of [[404, "not-found", /no such file/], [410, "not-found", /410/], [401, "network", /login/], [403, "network", /licence/], [418, "network", /418/]]) {
+  for (const [status, code, pattern] of [
+    [404, "not-found", /no such file/],
+    [410, "not-found", /410/],
+    [401, "network", /login/],
+    [403, "network", /licence/],
+    [418, "network", /418/],
+  ]) {
     file.answers = [{ status }];
     file.log.length = 0;
     assert.match(await tab.fails(code, "fetch", request), pattern);
@@ -214,13 +255,20 @@ test("a busy server is given the time that it asks for", async () => {
   const start = Date.now();
   await tab.ok("fetch", request);
   assert.ok(Date.now() - start >= 1000, `waited ${Date.now() - start} ms`);
-  const [later, other] = serve(modelBytes(1000, 3), { answers: [{ status: 503, headers: { "retry-after": "3600" } }] }, "/later.gguf");
+  const [later, other] = serve(
+    modelBytes(1000, 3),
+    { answers: [{ status: 503, headers: { "retry-after": "3600" } }] },
+    "/later.gguf",
+  );
   assert.match(await tab.fails("network", "fetch", other), /3600 seconds/);
   assert.deepEqual([file.log.length, later.log.length], [2, 1]);
 });
 
 test("a wait for a busy server, and a download, can be stopped", async () => {
-  const [file, request] = serve(BODY, { answers: [{ status: 429, headers: { "retry-after": "30" } }], holdAt: 3 * MIB });
+  const [file, request] = serve(BODY, {
+    answers: [{ status: 429, headers: { "retry-after": "30" } }],
+    holdAt: 3 * MIB,
+  });
   const tab = await openTab();
   const start = Date.now();
   const waiting = tab.call("fetch", request);
@@ -292,6 +340,8 @@ test("two tabs download once; the second takes over when the first dies", async 
   await first.reaches(5 * MIB);
   downloads.push(second.call("fetch", request));
   await second.page.waitForFunction(() => store.progress?.phase === "wait");
+  file.holdAt = 6 * MIB;
+  await second.page.waitForFunction((total) => store.progress.done > 0 && store.progress.total === total, BODY.length);
   file.holdAt = Infinity;
   const [one, two] = (await Promise.all(downloads)).map(({ value }) => value);
   assert.equal(file.sent, BODY.length, "every byte was sent once");

@@ -36,7 +36,11 @@ export function sha256(bytes) {
  */
 export class ServedFile {
   constructor(body, faults = {}) {
-    Object.assign(this, { body, ranges: true, length: true, holdAt: Infinity, resetAt: [], answers: [], log: [] }, faults);
+    Object.assign(
+      this,
+      { body, ranges: true, length: true, holdAt: Infinity, resetAt: [], answers: [], log: [] },
+      faults,
+    );
     this.etag ??= `"${sha256(body).slice(0, 16)}"`;
     this.type ??= "application/octet-stream";
   }
@@ -58,7 +62,10 @@ export class ServedFile {
     }
     const { headers } = this;
     const ifRange = request.headers["if-range"];
-    const partial = this.ranges && range !== null && (ifRange === undefined || ifRange === this.etag || ifRange === this.lastModified);
+    const partial =
+      this.ranges &&
+      range !== null &&
+      (ifRange === undefined || ifRange === this.etag || ifRange === this.lastModified);
     const start = partial ? entry.from : 0;
     const end = partial && range[2] !== "" ? Math.min(Number(range[2]) + 1, this.body.length) : this.body.length;
     const head = { "content-type": this.type, ...(this.etag && { etag: this.etag }), ...headers };
@@ -76,7 +83,7 @@ export class ServedFile {
   }
 
   async #send(response, entry, start, end) {
-    for (let at = start; at < end && !response.destroyed; ) {
+    for (let at = start; at < end && !response.destroyed;) {
       const reset = this.resetAt.find((offset) => offset >= at);
       const stop = Math.min(at + PIECE, end, this.holdAt, reset ?? Infinity);
       if (stop > at) {

@@ -15,7 +15,8 @@ export const MEDIUM = modelBytes(9 * MIB + 77, 6);
 export const MIDDLE = 8 * MIB + 500_000;
 export const SMALL = modelBytes(300_000, 7);
 
-const PAGE = '<!doctype html>\n<title>store</title><link rel="icon" href="data:,"><script type="module" src="/tests/page.js"></script><input type="file">';
+const PAGE =
+  '<!doctype html>\n<title>store</title><link rel="icon" href="data:,"><script type="module" src="/tests/page.js"></script><input type="file">';
 
 export let browser, server;
 
@@ -32,7 +33,8 @@ export function setUp() {
     // A server of its own is an origin of its own, and so an empty storage.
     server = await serveDist();
     server.mount("/test.html", PAGE);
-    for (const name of ["page.js", "worker.js", "sha256.js"]) server.mount(`/tests/${name}`, fileURLToPath(new URL(name, import.meta.url)));
+    for (const name of ["page.js", "worker.js", "sha256.js"])
+      server.mount(`/tests/${name}`, fileURLToPath(new URL(name, import.meta.url)));
   });
 
   afterEach(async () => {
@@ -62,7 +64,10 @@ export async function openTab(options = {}) {
       return error.message;
     },
     /** Waits until the progress of a download is at `done` bytes. */
-    reaches: (done) => page.waitForFunction((done) => store.progress?.phase === "download" && store.progress.done >= done, done, { polling: 10 }),
+    reaches: (done) =>
+      page.waitForFunction((done) => store.progress?.phase === "download" && store.progress.done >= done, done, {
+        polling: 10,
+      }),
   };
   await tab.ok("open", options);
   return tab;
@@ -77,15 +82,25 @@ export function serve(body = BODY, faults = {}, path = "/model.gguf") {
 
 /** Reads a stored file in uneven pieces and compares each. */
 export async function assertReadable(tab, key, body) {
-  const ranges = [[0, 4], [body.length - 1, 1], [0, 0]];
+  const ranges = [
+    [0, 4],
+    [body.length - 1, 1],
+    [0, 0],
+  ];
   for (let at = 0; at < body.length; at += 3 * MIB + 1) ranges.push([at, Math.min(3 * MIB + 1, body.length - at)]);
   const digests = await tab.ok("readAll", { key, ranges });
-  assert.deepEqual(digests, ranges.map(([offset, length]) => sha256(body.subarray(offset, offset + length))));
+  assert.deepEqual(
+    digests,
+    ranges.map(([offset, length]) => sha256(body.subarray(offset, offset + length))),
+  );
 }
 
 /** The most that the origin may store, in bytes; undefined for the browser's own limit. */
 export async function setQuota(tab, quotaSize) {
   // It holds as long as the session that set it.
   tab.quota ??= await browser.devtools(tab.page);
-  await tab.quota.send("Storage.overrideQuotaForOrigin", { origin: server.origin, ...(quotaSize === undefined ? {} : { quotaSize }) });
+  await tab.quota.send("Storage.overrideQuotaForOrigin", {
+    origin: server.origin,
+    ...(quotaSize === undefined ? {} : { quotaSize }),
+  });
 }

@@ -56,7 +56,8 @@ const calls = {
     return digest(await files.get(key).read(offset, length));
   },
   /** Digests of many ranges, all asked for at once. */
-  readAll: ({ key, ranges }) => Promise.all(ranges.map(async ([offset, length]) => digest(await files.get(key).read(offset, length)))),
+  readAll: ({ key, ranges }) =>
+    Promise.all(ranges.map(async ([offset, length]) => digest(await files.get(key).read(offset, length)))),
   close: async (key) => files.get(key).close(),
   list: () => store.list(),
   remove: (key) => store.remove(key),
@@ -77,7 +78,8 @@ const calls = {
       access.write(new TextEncoder().encode(text), { at: 0 });
     }),
   readNote: async ({ key, name }) => (await (await (await folder(key)).getFileHandle(name)).getFile()).text(),
-  folders: async () => Array.fromAsync((await (await navigator.storage.getDirectory()).getDirectoryHandle("parhelion")).keys()),
+  folders: async () =>
+    Array.fromAsync((await (await navigator.storage.getDirectory()).getDirectoryHandle("parhelion")).keys()),
   cacheEntries: async () => (await (await caches.open("parhelion")).keys()).length,
 };
 

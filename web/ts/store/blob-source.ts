@@ -26,7 +26,9 @@ export class BlobSource implements ByteSource {
     } catch (cause) {
       if (!(cause instanceof DOMException)) throw cause;
       if (cause.name === "NotReadableError" || cause.name === "NotFoundError") throw this.changed(cause);
-      throw new ParhelionError("storage", `${this.name} could not be read (${cause.message}). Pick the file again.`, { cause });
+      throw new ParhelionError("storage", `${this.name} could not be read (${cause.message}). Pick the file again.`, {
+        cause,
+      });
     }
     throw this.changed(undefined);
   }

@@ -42,7 +42,12 @@ export interface Gap {
  * Bytes of a chunk that was begun but not hashed are kept only if `trustTail`: nothing but the hash of the whole file can
  * vouch for them (after a power failure they may be zeros), so it has to be known.
  */
-export function nextGap(first: number, size: number | null, state: (index: number) => ChunkState, trustTail: boolean): Gap {
+export function nextGap(
+  first: number,
+  size: number | null,
+  state: (index: number) => ChunkState,
+  trustTail: boolean,
+): Gap {
   const { hashed, stored } = state(first);
   const kept = trustTail && !hashed ? Math.min(stored, chunkLength(size, first)) : 0;
   const from = first * CHUNK_BYTES + kept;

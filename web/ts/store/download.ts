@@ -126,7 +126,10 @@ class Walk implements TransferOwner {
 
   private gap(): Gap {
     const { manifest, writer } = this;
-    const state = (index: number) => ({ hashed: (manifest.chunks[index] ?? null) !== null, stored: writer.stored(index) });
+    const state = (index: number) => ({
+      hashed: (manifest.chunks[index] ?? null) !== null,
+      stored: writer.stored(index),
+    });
     return nextGap(this.index, manifest.size, state, manifest.expected);
   }
 
@@ -181,7 +184,8 @@ class Walk implements TransferOwner {
     if (manifest.size === 0) throw notAModel(manifest.url, "an empty file");
     const sha256 = this.hash.finish();
     if (manifest.sha256 !== null && manifest.sha256 !== sha256) {
-      const message = `The file from ${host(manifest.url)} is not the one asked for: its SHA-256 is ${sha256}, expected ` +
+      const message =
+        `The file from ${host(manifest.url)} is not the one asked for: its SHA-256 is ${sha256}, expected ` +
         `${manifest.sha256}. It was removed. Try again; if it happens again, the server has another version of the file.`;
       throw new ParhelionError("integrity", message);
     }
@@ -205,7 +209,8 @@ class Walk implements TransferOwner {
     }
     const free = Math.max(0, quota - usage);
     if (missing <= free) return;
-    const message = `${name} needs ${formatBytes(missing)} more in the browser's storage, but only ${formatBytes(free)} are free for ` +
+    const message =
+      `${name} needs ${formatBytes(missing)} more in the browser's storage, but only ${formatBytes(free)} are free for ` +
       `this site. ${QUOTA_ADVICE}`;
     throw new ParhelionError("quota", message);
   }

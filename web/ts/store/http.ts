@@ -53,9 +53,11 @@ export function acceptResponse(response: Response, from: number, to: number | nu
   const { status, headers } = response;
   if (status === 416) throw changed(response.url);
   if (!response.ok) throw refused(response);
-  if (/^\s*(text\/html|application\/xhtml)/i.test(headers.get("content-type") ?? "")) throw notAModel(response.url, "a web page");
+  if (/^\s*(text\/html|application\/xhtml)/i.test(headers.get("content-type") ?? ""))
+    throw notAModel(response.url, "a web page");
   const validators = { etag: headers.get("etag"), lastModified: headers.get("last-modified") };
-  if (differs(known.etag, validators.etag) || differs(known.lastModified, validators.lastModified)) throw changed(response.url);
+  if (differs(known.etag, validators.etag) || differs(known.lastModified, validators.lastModified))
+    throw changed(response.url);
   const size = status === 206 ? sizeOfPart(response, from, to) : contentLength(headers);
   if (known.size !== null && size !== null && size !== known.size) {
     throw known.stored > 0 ? changed(response.url) : wrongSize(response.url, known.size, size);
@@ -66,14 +68,16 @@ export function acceptResponse(response: Response, from: number, to: number | nu
 
 /** A body that does not begin as a model does. */
 export function notAModel(url: string, what: string): ParhelionError {
-  const message = `${host(url)} sent ${what} instead of a GGUF file. Check that the address is that of the file itself; ` +
+  const message =
+    `${host(url)} sent ${what} instead of a GGUF file. Check that the address is that of the file itself; ` +
     `on networks with a login page, log in first.`;
   return new ParhelionError("not-a-model", message);
 }
 
 /** A file that is no longer the one whose beginning is stored. */
 export function changed(url: string): ParhelionError {
-  const message = `The file on ${host(url)} changed since its download began. What was stored of the old one was removed; ` +
+  const message =
+    `The file on ${host(url)} changed since its download began. What was stored of the old one was removed; ` +
     `load it again to download the new one.`;
   return new ParhelionError("changed", message);
 }
@@ -94,15 +98,22 @@ export function retryAfter(value: string | null, now: number): number | null {
 function refused(response: Response): ParhelionError | Retriable {
   const { status, url } = response;
   if (status === 404 || status === 410) {
-    return new ParhelionError("not-found", `${host(url)} has no such file (status ${status}). Check the address: ${url}`);
+    return new ParhelionError(
+      "not-found",
+      `${host(url)} has no such file (status ${status}). Check the address: ${url}`,
+    );
   }
   if (status === 401 || status === 403) {
-    const message = `${host(url)} does not allow this download (status ${status}). If the model needs a login or an accepted ` +
+    const message =
+      `${host(url)} does not allow this download (status ${status}). If the model needs a login or an accepted ` +
       `licence, download it there and open the file instead.`;
     return new ParhelionError("network", message);
   }
   if (status === 408 || status === 425 || status === 429 || status >= 500) {
-    return new Retriable(`${host(url)} answered with status ${status}`, retryAfter(response.headers.get("retry-after"), Date.now()));
+    return new Retriable(
+      `${host(url)} answered with status ${status}`,
+      retryAfter(response.headers.get("retry-after"), Date.now()),
+    );
   }
   return new ParhelionError("network", `${host(url)} refused the download (status ${status}). Try another address.`);
 }
@@ -130,13 +141,15 @@ function differs(before: string | null, now: string | null): boolean {
 }
 
 function noRanges(url: string): ParhelionError {
-  const message = `${host(url)} cannot send the rest of a file, so this download could not go on where it had stopped. ` +
+  const message =
+    `${host(url)} cannot send the rest of a file, so this download could not go on where it had stopped. ` +
     `What was stored was removed; the next attempt starts from the beginning. Use another address if the connection often drops.`;
   return new ParhelionError("no-ranges", message);
 }
 
 function wrongSize(url: string, expected: number, got: number): ParhelionError {
-  const message = `The file on ${host(url)} has ${formatBytes(got)} (${got}), but ${formatBytes(expected)} (${expected}) were expected. ` +
+  const message =
+    `The file on ${host(url)} has ${formatBytes(got)} (${got}), but ${formatBytes(expected)} (${expected}) were expected. ` +
     `It is another version of the file; check the address or the size asked for.`;
   return new ParhelionError("integrity", message);
 }

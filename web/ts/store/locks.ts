@@ -19,7 +19,11 @@ export async function whileChanging<T>(
   action: () => Promise<T>,
 ): Promise<T> {
   const name = changing(key);
-  const first = await navigator.locks.request(name, { ifAvailable: true }, async (lock) => lock && { value: await action() });
+  const first = await navigator.locks.request(
+    name,
+    { ifAvailable: true },
+    async (lock) => lock && { value: await action() },
+  );
   if (first !== null) return first.value;
   let waited: (() => void) | undefined = waiting();
   const done = (): void => {
@@ -43,7 +47,11 @@ export async function whileChanging<T>(
 /** Becomes a reader of the file; the result ends that. */
 export function startReading(key: string): Promise<() => void> {
   return new Promise((resolve, reject) => {
-    const held = navigator.locks.request(reading(key), { mode: "shared" }, () => new Promise<void>((end) => resolve(end)));
+    const held = navigator.locks.request(
+      reading(key),
+      { mode: "shared" },
+      () => new Promise<void>((end) => resolve(end)),
+    );
     held.catch(reject);
   });
 }
@@ -54,7 +62,11 @@ export function startReading(key: string): Promise<() => void> {
  * @throws ParhelionError `busy` if somebody does
  */
 export function withoutReaders(key: string, action: () => Promise<void>): Promise<void> {
-  return ifFree(reading(key), "A model that is in use cannot be removed. Close the tabs or dispose of the sessions that use it, then try again.", action);
+  return ifFree(
+    reading(key),
+    "A model that is in use cannot be removed. Close the tabs or dispose of the sessions that use it, then try again.",
+    action,
+  );
 }
 
 /**
@@ -63,7 +75,11 @@ export function withoutReaders(key: string, action: () => Promise<void>): Promis
  * @throws ParhelionError `busy` if somebody does
  */
 export function ifUnchanging(key: string, action: () => Promise<void>): Promise<void> {
-  return ifFree(changing(key), "The model is being downloaded or opened. Stop that or wait for it, then try again.", action);
+  return ifFree(
+    changing(key),
+    "The model is being downloaded or opened. Stop that or wait for it, then try again.",
+    action,
+  );
 }
 
 async function ifFree(name: string, message: string, action: () => Promise<void>): Promise<void> {

@@ -43,17 +43,29 @@ export function parseManifest(text: string): Manifest | null {
   if (value === null) return null;
   const { version, generation, lastUsed, size, chunks, complete, sha256 } = value;
   if (isCount(version) && version > MANIFEST_VERSION) {
-    const message = "This file was stored by a newer version of parhelion. Reload the page to get that version, or remove the file.";
+    const message =
+      "This file was stored by a newer version of parhelion. Reload the page to get that version, or remove the file.";
     throw new ParhelionError("storage", message);
   }
   const sound =
-    version === MANIFEST_VERSION && value["chunkBytes"] === CHUNK_BYTES && isCount(generation) && isCount(lastUsed) &&
-    isText(value["name"]) && isAddress(value["url"]) && isNullOr(isCount, size) && isNullOr(isHash, sha256) &&
-    isNullOr(isText, value["etag"]) && isNullOr(isText, value["lastModified"]) &&
-    typeof complete === "boolean" && typeof value["expected"] === "boolean" &&
+    version === MANIFEST_VERSION &&
+    value["chunkBytes"] === CHUNK_BYTES &&
+    isCount(generation) &&
+    isCount(lastUsed) &&
+    isText(value["name"]) &&
+    isAddress(value["url"]) &&
+    isNullOr(isCount, size) &&
+    isNullOr(isHash, sha256) &&
+    isNullOr(isText, value["etag"]) &&
+    isNullOr(isText, value["lastModified"]) &&
+    typeof complete === "boolean" &&
+    typeof value["expected"] === "boolean" &&
     areChunks(chunks, size as number | null);
   if (!sound) return null;
-  const finished = size !== null && sha256 !== null && (chunks as unknown[]).length === chunkCount(size as number) &&
+  const finished =
+    size !== null &&
+    sha256 !== null &&
+    (chunks as unknown[]).length === chunkCount(size as number) &&
     !(chunks as unknown[]).includes(null);
   return complete && !finished ? null : (value as unknown as Manifest);
 }
@@ -84,7 +96,9 @@ export function newManifest(name: string, url: string, size: number | null, sha2
 function parseObject(text: string): Record<string, unknown> | null {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null;
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : null;
   } catch {
     return null;
   }

@@ -13,7 +13,8 @@ const LOCKED_DELAY = 100;
 /** The store in the origin private file system; null where that, or writing in place, is missing. */
 export async function openOpfs(): Promise<Backend | null> {
   if (typeof navigator.storage?.getDirectory !== "function") return null;
-  if (typeof FileSystemFileHandle === "undefined" || !("createSyncAccessHandle" in FileSystemFileHandle.prototype)) return null;
+  if (typeof FileSystemFileHandle === "undefined" || !("createSyncAccessHandle" in FileSystemFileHandle.prototype))
+    return null;
   try {
     const origin = await navigator.storage.getDirectory();
     return new OpfsBackend(await origin.getDirectoryHandle(ROOT, { create: true }));
@@ -161,7 +162,8 @@ class OpfsReader implements Reader {
       return await this.slice(index, length);
     } catch (cause) {
       // A File is a snapshot: where another tab repaired the file, browsers ask for a fresh one.
-      if (!(cause instanceof DOMException) || cause.name !== "NotReadableError") throw storageFailure(cause, "read from");
+      if (!(cause instanceof DOMException) || cause.name !== "NotReadableError")
+        throw storageFailure(cause, "read from");
       this.file = undefined;
     }
     try {

@@ -55,7 +55,11 @@ function absolute(url: string, base: string): string {
 
 /** The given name, else the last part of the address; without control characters, and short enough to show. */
 function fileName(given: string | undefined, url: string): string {
-  const last = new URL(url).pathname.split("/").filter((part) => part !== "").pop() ?? "model";
+  const last =
+    new URL(url).pathname
+      .split("/")
+      .filter((part) => part !== "")
+      .pop() ?? "model";
   const cleaned = (given ?? decoded(last)).replace(/\p{C}/gu, "").trim().slice(0, 200);
   return cleaned === "" ? "model" : cleaned;
 }

@@ -88,7 +88,8 @@ export class ModelStore {
    */
   async remove(key: string): Promise<void> {
     this.backend();
-    if (!isKey(key)) throw new ParhelionError("option", `"${key}" is no key of a stored model; take it from the list of them.`);
+    if (!isKey(key))
+      throw new ParhelionError("option", `"${key}" is no key of a stored model; take it from the list of them.`);
     await ifUnchanging(key, () => this.drop(key));
   }
 
@@ -200,7 +201,8 @@ export class ModelStore {
     const stored = await readManifest(folder);
     if (stored?.url === url) return stored;
     // Hashes tell whether what another server sends fits what is here; without, the two must not be mixed.
-    if (stored !== null && (stored.expected || stored.complete)) return { ...stored, url, etag: null, lastModified: null };
+    if (stored !== null && (stored.expected || stored.complete))
+      return { ...stored, url, etag: null, lastModified: null };
     await this.drop(wanted.key);
     return newManifest(wanted.name, url, wanted.size, wanted.sha256);
   }
@@ -230,7 +232,8 @@ export class ModelStore {
     const folder = this.backend().folder(key);
     const bytes = await folder.bytes();
     const manifest = await readManifest(folder).catch(() => null);
-    if (manifest === null) return { key, name: "(unreadable)", url: "", bytes, size: bytes, complete: false, verified: false, lastUsed: 0 };
+    if (manifest === null)
+      return { key, name: "(unreadable)", url: "", bytes, size: bytes, complete: false, verified: false, lastUsed: 0 };
     const size = manifest.size ?? bytes;
     const complete = manifest.complete && (await isWhole(folder, manifest));
     const { name, url, expected, lastUsed } = manifest;
@@ -251,10 +254,12 @@ export class ModelStore {
 /** Where files can be stored here, or why they cannot. */
 async function openBackend(): Promise<Backend | ParhelionError> {
   if (typeof crypto.subtle === "undefined" || typeof navigator.locks === "undefined") {
-    const message = "Browsers store files only for pages served by https or from localhost. Open the page there, or open a local model file.";
+    const message =
+      "Browsers store files only for pages served by https or from localhost. Open the page there, or open a local model file.";
     return new ParhelionError("storage", message);
   }
-  const message = "The browser offers no storage here (private window, or site data blocked). Allow it, or open a local model file.";
+  const message =
+    "The browser offers no storage here (private window, or site data blocked). Allow it, or open a local model file.";
   return (await openOpfs()) ?? (await openCache()) ?? new ParhelionError("storage", message);
 }
 

@@ -94,7 +94,8 @@ export class StoredFile implements StoredSource {
     try {
       const length = chunkLength(this.size, index);
       const bytes = await this.reader.chunk(index, length);
-      if (bytes.length !== length) throw storageFailure(new DOMException("the file is too short", "NotFoundError"), "read from");
+      if (bytes.length !== length)
+        throw storageFailure(new DOMException("the file is too short", "NotFoundError"), "read from");
       if ((await sha256Hex(bytes)) !== this.manifest.chunks[index]) throw this.damaged(index, length);
       return bytes;
     } catch (cause) {
@@ -112,7 +113,8 @@ export class StoredFile implements StoredSource {
 
   private damaged(index: number, length: number): ParhelionError {
     const start = index * CHUNK_BYTES;
-    const message = `The stored copy of ${this.name} is damaged: bytes ${start} to ${start + length - 1} are not those that were ` +
+    const message =
+      `The stored copy of ${this.name} is damaged: bytes ${start} to ${start + length - 1} are not those that were ` +
       `downloaded. Load the model again: only the damaged part is downloaded.`;
     return new ParhelionError("integrity", message);
   }

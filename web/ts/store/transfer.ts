@@ -102,12 +102,14 @@ export class Transfer {
   private failure(cause: unknown, more: string): ParhelionError {
     const reason = cause instanceof Retriable ? cause.message : `the connection to ${host(this.url)} failed`;
     const offline = navigator.onLine ? "" : " This device is offline.";
-    const hint = cause instanceof TypeError && navigator.onLine
-      ? " If the server is up, it may not allow this page to read its files (CORS)."
-      : "";
+    const hint =
+      cause instanceof TypeError && navigator.onLine
+        ? " If the server is up, it may not allow this page to read its files (CORS)."
+        : "";
     const { stored, size } = this.owner.known();
     const of = size === null ? "" : ` of ${formatBytes(size)}`;
-    const message = `The download stopped: ${reason}${more}.${offline}${hint} ` +
+    const message =
+      `The download stopped: ${reason}${more}.${offline}${hint} ` +
       `${formatBytes(stored)}${of} are stored: try again to go on from there.`;
     return new ParhelionError("network", message, { cause });
   }
