@@ -60,6 +60,8 @@ test("packed, installed into a Vite project, built with its defaults, and chatti
     assert.equal(await status.textContent(), "ready");
     await page.getByLabel("Say something").fill("Hello");
     await page.getByRole("button", { name: "Send" }).click();
+    await page.waitForFunction(() => document.getElementById("log").textContent.length > "You: Hello\n".length, undefined, { timeout: 120_000 });
+    await page.getByRole("button", { name: "Stop" }).click();
     await page.getByText(/tokens a second/).waitFor({ timeout: 120_000 });
     const said = await page.getByRole("log").textContent();
     assert.match(said, /^You: Hello\n\S/, "an answer follows the question");
