@@ -8,6 +8,7 @@ use parhelion_shaders::shared::Sampled;
 use super::{EngineError, FinishReason, GenerateOptions, RowInput, SequenceId, Session, Timings, closed, stop::StopStrings};
 use crate::{
     exec::{ExecError, LocalFuture},
+    ops::sample::IN_PROMPT,
     shape::{Head, RowSource, StepShape},
 };
 
@@ -28,9 +29,12 @@ pub struct Generation<'s> {
     sequence: SequenceId,
     options: GenerateOptions,
     prompt: Vec<u32>,
+    /// The answer so far, with the tokens it had when it was resumed.
     generated: Vec<u32>,
+    /// How many those are: the step after the prefill feeds the token after them.
+    resumed: usize,
     in_flight: VecDeque<LocalFuture<'static, Result<Vec<u8>, ExecError>>>,
-    /// Decode steps submitted: step `n` feeds generated token `n - 1`.
+    /// Decode steps submitted: step `n` feeds generated token `resumed + n - 1`.
     steps: usize,
     decoder: Decoder,
     stop: StopStrings,
@@ -55,21 +59,32 @@ impl Session {
         prompt: &[u32],
         options: GenerateOptions,
     ) -> Result<Generation<'s>, EngineError> {
+        self.resume(sequence, prompt, &[], options).await
+    }
+
+    /// Goes on with an answer to `prompt` after its tokens `generated`, as if it had never stopped: what follows, token and text,
+    /// is what the same call of [`Session::generate`] gives after them. They are not given again and their text is not shown again,
+    /// but all of them count: for penalties as generated, for `max_tokens`, for the draws of the seed, for stop strings and
+    /// characters that they begin. The session may be another one than that which generated them, of the same model: one loaded
+    /// after a device was lost, say.
+    ///
+    /// # Errors
+    /// As [`Session::generate`].
+    pub async fn resume<'s>(
+        &'s mut self,
+        sequence: SequenceId,
+        prompt: &[u32],
+        generated: &[u32],
+        options: GenerateOptions,
+    ) -> Result<Generation<'s>, EngineError> {
         options.sampling.validate()?;
-        let context = self.plan.options().bounds.context;
-        let Some((&last, _)) = prompt.split_last() else { return Err(EngineError::EmptyPrompt) };
-        if prompt.len() > context as usize {
-            return Err(EngineError::PromptTooLong { prompt: prompt.len(), context });
-        }
-        let vocab = self.plan.vocab();
-        if let Some(&token) = prompt.iter().find(|&&token| token >= vocab) {
-            return Err(EngineError::UnknownToken { token, vocab });
-        }
+        self.check_prompt(prompt, generated)?;
         let started = self.clock.now();
+        let fed: Vec<u32> = prompt.iter().chain(generated).copied().collect();
         let cached = self.cached_tokens(sequence)?;
-        let common = cached.iter().zip(prompt).take_while(|(a, b)| a == b).count().min(prompt.len() - 1);
+        let common = cached.iter().zip(&fed).take_while(|(a, b)| a == b).count().min(fed.len() - 1);
         self.truncate(sequence, common);
-        let timings = Timings { prompt_tokens: prompt.len(), cached_tokens: common, ..Timings::default() };
+        let timings = Timings { prompt_tokens: fed.len(), cached_tokens: common, ..Timings::default() };
         let mut generation = Generation {
             decoder: self.tokenizer.decoder(),
             stop: StopStrings::new(&options.stop),
@@ -78,6 +93,7 @@ impl Session {
             options,
             prompt: prompt.to_vec(),
             generated: Vec::new(),
+            resumed: 0,
             in_flight: VecDeque::new(),
             steps: 0,
             finish: None,
@@ -86,29 +102,56 @@ impl Session {
             started,
             first_token: started,
         };
-        if generation.options.max_tokens == Some(0) {
-            generation.finish = Some(FinishReason::MaxTokens);
-            return Ok(generation);
+        generation.replay(generated);
+        if generation.finish.is_none() {
+            generation.prefill(&fed, common).await?;
         }
-        generation.prefill(common, last).await?;
         Ok(generation)
+    }
+
+    fn check_prompt(&self, prompt: &[u32], generated: &[u32]) -> Result<(), EngineError> {
+        let context = self.plan.options().bounds.context;
+        if prompt.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
+        if prompt.len() > context as usize {
+            return Err(EngineError::PromptTooLong { prompt: prompt.len(), context });
+        }
+        let vocab = self.plan.vocab();
+        match prompt.iter().chain(generated).find(|&&token| token >= vocab) {
+            Some(&token) => Err(EngineError::UnknownToken { token, vocab }),
+            None => Ok(()),
+        }
     }
 }
 
 impl Generation<'_> {
-    /// Runs the prompt past its first `common` tokens in chunks; the last samples the first token.
-    async fn prefill(&mut self, common: usize, last: u32) -> Result<(), EngineError> {
+    /// Brings the decoder and the stop strings to where the tokens that were generated before left them.
+    fn replay(&mut self, generated: &[u32]) {
+        if self.options.max_tokens == Some(0) {
+            self.finish = Some(FinishReason::MaxTokens);
+        }
+        for &token in generated {
+            if self.finish.is_some() {
+                break; // the answer was over before it was resumed
+            }
+            self.accept(token);
+        }
+        self.resumed = self.generated.len();
+    }
+
+    /// Runs `fed`, the prompt and the tokens generated before, past its first `common` tokens in chunks; the last samples a token.
+    async fn prefill(&mut self, fed: &[u32], common: usize) -> Result<(), EngineError> {
         let sequence = self.sequence;
         let session = &mut *self.session;
-        let sampler = self.options.sampling.start();
+        let sampler = self.options.sampling.at(self.resumed);
         let step = *session.buffers.step();
         session.write(step.samplers, bytemuck::bytes_of(&sampler))?;
         if self.options.sampling.penalises() {
-            session.write_counts(sequence, &self.prompt)?;
+            session.write_counts(sequence, &self.prompt, &self.generated)?;
         }
         let chunk = session.plan.options().bounds.rows as usize;
-        let rest = &self.prompt[common..self.prompt.len() - 1];
-        let rows: Vec<RowInput<'_>> = rest.iter().chain([&last]).map(|&token| RowInput::token(sequence, token)).collect();
+        let rows: Vec<RowInput<'_>> = fed[common..].iter().map(|&token| RowInput::token(sequence, token)).collect();
         let chunks = rows.chunks(chunk).len();
         for (i, rows) in rows.chunks(chunk).enumerate() {
             if self.options.cancel.is_asked() {
@@ -147,13 +190,20 @@ impl Generation<'_> {
         let bytes = read.await?;
         let sampled: Sampled = bytemuck::pod_read_unaligned(&bytes[..size_of::<Sampled>()]);
         self.note_time();
-        if self.session.tokenizer.is_eos(sampled.token) && !self.options.ignore_end {
+        let Some(text) = self.accept(sampled.token) else { return Ok(None) };
+        self.timings.generated_tokens = self.generated.len() - self.resumed;
+        Ok(Some(Token { id: sampled.token, text, logprob: sampled.logprob }))
+    }
+
+    /// Appends a token to the answer, ends the answer if that ends it, and gives the text that can be shown; none for a token that
+    /// is no part of the answer but its end.
+    fn accept(&mut self, token: u32) -> Option<String> {
+        if self.session.tokenizer.is_eos(token) && !self.options.ignore_end {
             self.end(FinishReason::End);
-            return Ok(None);
+            return None;
         }
-        self.generated.push(sampled.token);
-        self.timings.generated_tokens = self.generated.len();
-        let text = self.decoder.push(sampled.token);
+        self.generated.push(token);
+        let text = self.decoder.push(token);
         let passed = self.stop.push(&text);
         if passed.stopped {
             self.end(FinishReason::StopString);
@@ -162,7 +212,7 @@ impl Generation<'_> {
         } else if self.prompt.len() + self.generated.len() > self.context() {
             self.end(FinishReason::Context);
         }
-        Ok(Some(Token { id: sampled.token, text: passed.text, logprob: sampled.logprob }))
+        Some(passed.text)
     }
 
     fn context(&self) -> usize {
@@ -171,7 +221,7 @@ impl Generation<'_> {
 
     fn note_time(&mut self) {
         let now = self.session.clock.now();
-        if self.generated.is_empty() {
+        if self.generated.len() == self.resumed {
             self.first_token = now;
             self.timings.prefill = now.saturating_sub(self.started);
         }
@@ -181,9 +231,11 @@ impl Generation<'_> {
     /// Submits decode steps until as many are in flight as the device wants, or no more can be of use.
     async fn fill(&mut self) -> Result<(), EngineError> {
         let depth = self.session.device().steps_in_flight.max(1);
-        let most = self.options.max_tokens.map_or(usize::MAX, |n| n as usize - 1);
-        while self.in_flight.len() < depth && self.steps < most && self.prompt.len() + self.steps < self.context() {
-            let entries = self.prompt.len() + self.steps + 1;
+        // the prefill sampled the token after those resumed
+        let most = self.options.max_tokens.map_or(usize::MAX, |n| (n as usize).saturating_sub(self.resumed + 1));
+        let fed = self.prompt.len() + self.resumed;
+        while self.in_flight.len() < depth && self.steps < most && fed + self.steps < self.context() {
+            let entries = fed + self.steps + 1;
             let session = &mut *self.session;
             session.reserve(self.sequence, entries)?;
             let kv_len = session.kv_bucket(entries as u32);
@@ -212,10 +264,10 @@ impl Generation<'_> {
     /// The sequence then holds the prompt and the returned tokens that a step has fed to the model.
     fn settle(&mut self) {
         self.in_flight.clear();
-        let fed = self.generated.len().min(self.steps);
+        let new = &self.generated[self.resumed..];
         if let Some(tokens) = self.session.sequences.tokens(self.sequence) {
-            if tokens.len() == self.prompt.len() {
-                tokens.extend_from_slice(&self.generated[..fed]);
+            if tokens.len() == self.prompt.len() + self.resumed {
+                tokens.extend_from_slice(&new[..new.len().min(self.steps)]);
             }
             let len = tokens.len();
             self.session.sequences.truncate(self.sequence, len);
@@ -240,7 +292,7 @@ impl Generation<'_> {
         &self.rest
     }
 
-    /// The tokens generated so far.
+    /// The answer's tokens so far, with those it had when it was resumed.
     pub fn tokens(&self) -> &[u32] {
         &self.generated
     }
@@ -259,18 +311,20 @@ impl Drop for Generation<'_> {
     }
 }
 
-/// Marks a token that occurs in the prompt: see `logits_process.wgsl`.
-const IN_PROMPT: u32 = 1 << 31;
-
 impl Session {
-    /// Tells the device which tokens occur in the prompt and that none was generated yet.
-    fn write_counts(&mut self, sequence: SequenceId, prompt: &[u32]) -> Result<(), EngineError> {
+    /// Tells the device which tokens occur in the prompt and how often each was generated.
+    fn write_counts(&mut self, sequence: SequenceId, prompt: &[u32], generated: &[u32]) -> Result<(), EngineError> {
         self.sequences.get(sequence).ok_or_else(closed)?;
         let vocab = self.plan.vocab() as usize;
         let mut counts = vec![0_u32; vocab];
         for &token in prompt {
             if let Some(count) = counts.get_mut(token as usize) {
                 *count = IN_PROMPT;
+            }
+        }
+        for &token in generated {
+            if let Some(count) = counts.get_mut(token as usize) {
+                *count += 1;
             }
         }
         let slice = self.buffers.step().counts;

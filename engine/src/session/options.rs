@@ -92,8 +92,8 @@ impl Sampling {
         self.repetition_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0
     }
 
-    /// The sampler's state at the first token of an answer.
-    pub(crate) fn start(&self) -> Sampler {
+    /// The sampler's state at the token of an answer that `generated` tokens stand before.
+    pub(crate) fn at(&self, generated: usize) -> Sampler {
         Sampler {
             temperature: self.temperature,
             top_k: self.top_k,
@@ -104,7 +104,7 @@ impl Sampling {
             presence: self.presence_penalty,
             seed_lo: self.seed as u32,
             seed_hi: (self.seed >> 32) as u32,
-            step: 0,
+            step: generated as u32,
             ..bytemuck::Zeroable::zeroed()
         }
     }
@@ -189,13 +189,13 @@ impl FinishReason {
 /// How long an answer took and what it cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Timings {
-    /// Tokens of the prompt.
+    /// Tokens of the prompt, with those that a resumed answer had.
     pub prompt_tokens: usize,
-    /// Tokens of the prompt that were in the cache already.
+    /// How many of them were in the cache already.
     pub cached_tokens: usize,
     /// From the request to its first token.
     pub prefill: Duration,
-    /// Tokens generated.
+    /// Tokens generated since.
     pub generated_tokens: usize,
     /// From the first token to the last.
     pub decode: Duration,
