@@ -35,7 +35,7 @@ pub(crate) fn seconds(
     wait_for: BufferSlice,
     repeat: u32,
 ) -> Result<f64, Box<dyn Error>> {
-    let steps = calls.into_iter().enumerate().map(|(i, call)| Step { label: format!("call {i}"), call }).collect();
+    let steps = calls.into_iter().enumerate().map(|(i, call)| Step { label: format!("call {i}"), call, work: 0 }).collect();
     let Device { executor, driver, .. } = device;
     let prepared = driver.block_on(executor.prepare(&Recording { steps }))?;
     let mut once = || -> Result<f64, Box<dyn Error>> {

@@ -1,6 +1,6 @@
 //! What runs recordings: the one interface that `gpu` and `cpu` both offer.
 
-use std::{future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use parhelion_shaders::Needs;
 
@@ -55,6 +55,61 @@ pub trait Executor {
 
     /// Bytes allocated now and at the most, by use.
     fn memory(&self) -> MemoryReport;
+
+    /// The longest that the device was busy with one submission, as far as its end was seen; none where that is not measured.
+    fn longest_submit(&mut self) -> Option<Duration> {
+        None
+    }
+
+    /// What the slowest dispatch of a recording is expected to take, from those measured so far.
+    fn dispatch_time(&mut self, recording: &Recording) -> DispatchTime {
+        let _ = recording;
+        DispatchTime::Unlimited
+    }
+}
+
+/// How long a dispatch may keep a device busy. Recordings are cut between dispatches, dispatches only by making them smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DispatchTime {
+    /// It may take as long as it likes.
+    Unlimited,
+    /// It should not take long, and nothing is known of its kernel's speed on this device: small ones come first.
+    Unknown,
+    /// Known from others.
+    Slowest {
+        /// What it is expected to take.
+        expected: Duration,
+        /// What it should take at the most.
+        wanted: Duration,
+    },
+}
+
+/// Tells the time since some fixed moment. The host gives it: a browser and a native program have different ones.
+pub trait Clock {
+    /// Time since that moment.
+    fn now(&self) -> Duration;
+}
+
+/// A clock that the device's callbacks read, on whatever thread they run.
+#[derive(Clone)]
+pub struct SharedClock(Arc<dyn Clock + Send + Sync>);
+
+impl SharedClock {
+    /// Shares a clock.
+    pub fn new(clock: impl Clock + Send + Sync + 'static) -> Self {
+        Self(Arc::new(clock))
+    }
+
+    /// Time since the clock's fixed moment.
+    pub fn now(&self) -> Duration {
+        self.0.now()
+    }
+}
+
+impl fmt::Debug for SharedClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedClock").field(&self.now()).finish()
+    }
 }
 
 /// What a device is, and which of its abilities are switched on.

@@ -162,10 +162,17 @@ impl Recorder<'_> {
         if self.switches.subgroups && !self.reproducible { axes::Reduce::Subgroup } else { axes::Reduce::Tree }
     }
 
-    /// Adds a dispatch. Kernels with an override `SUBGROUP_MIN` are given the device's.
-    pub fn dispatch(&mut self, mut call: Call<BufferSlice>) {
+    /// Adds a dispatch whose workgroups all have the same to do, whatever the shape. Kernels with an override `SUBGROUP_MIN` are
+    /// given the device's.
+    pub fn dispatch(&mut self, call: Call<BufferSlice>) {
+        self.dispatch_each(1, call);
+    }
+
+    /// Adds a dispatch each of whose workgroups has `each` units to do: what [`Step::work`] counts.
+    pub fn dispatch_each(&mut self, each: u64, mut call: Call<BufferSlice>) {
         fit_to_device(&mut call, &self.limits);
-        self.recording.steps.push(Step { label: self.label.to_owned(), call });
+        let work = call.grid.iter().fold(each, |work, &n| work.saturating_mul(n.into()));
+        self.recording.steps.push(Step { label: self.label.to_owned(), call, work });
     }
 }
 

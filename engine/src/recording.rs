@@ -67,6 +67,9 @@ pub struct Step {
     pub label: String,
     /// The dispatch.
     pub call: Call<BufferSlice>,
+    /// How much there is to do, in units that dispatches of one kernel share: multiplications, elements, workgroups. Devices learn
+    /// from it how long a dispatch takes; 0 where it is not known.
+    pub work: u64,
 }
 
 /// The work of one step, in order.

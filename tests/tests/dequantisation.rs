@@ -62,7 +62,7 @@ fn values(checkpoint: &Checkpoint, name: &'static str) -> Vec<f32> {
         embed::Bindings { rows: step_rows, quants: bound.quants, scales: bound.scales, y },
         [x_groups, y_groups, 1],
     );
-    let recording = Recording { steps: vec![Step { label: name.into(), call }] };
+    let recording = Recording { steps: vec![Step { label: name.into(), call, work: 0 }] };
     let prepared = block_on(executor.prepare(&recording)).unwrap();
     executor.submit(prepared).unwrap();
     bytemuck::pod_collect_to_vec(&block_on(executor.read(y)).unwrap())

@@ -77,7 +77,7 @@ impl Device {
     }
 
     fn prepare(&mut self, calls: Vec<Call<BufferSlice>>) -> Result<PreparedId, ExecError> {
-        let steps = calls.into_iter().map(|call| Step { label: "layer 3: add".into(), call }).collect();
+        let steps = calls.into_iter().map(|call| Step { label: "layer 3: add".into(), call, work: 0 }).collect();
         self.waiter.block_on(self.gpu.prepare(&Recording { steps }))
     }
 

@@ -269,7 +269,7 @@ impl Case {
             grid: self.call.grid,
         };
         fit_to_device(&mut call, &device.limits);
-        Recording { steps: vec![Step { label: self.label.clone(), call }] }
+        Recording { steps: vec![Step { label: self.label.clone(), call, work: 0 }] }
     }
 
     fn buffer(&self, slot: u32, operand: &Operand) -> BufferDesc {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapter::{Adapters, Found, device_limits};
-use crate::exec::{DeviceInfo, ExecError, LocalFuture, Switches};
+use crate::exec::{DeviceInfo, ExecError, LocalFuture, SharedClock, Switches};
 
 /// How to open a device.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct GpuOptions {
     pub compile_in_turn: bool,
     /// Most bytes to allocate: past it, allocation fails as it does on a device with no memory left.
     pub memory_limit: Option<u64>,
+    /// Measures submissions and cuts recordings by it, so that none takes long; without one they are submitted whole.
+    pub clock: Option<SharedClock>,
 }
 
 /// A device, its queue, and the first thing that went wrong with it.

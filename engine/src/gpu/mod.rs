@@ -2,15 +2,17 @@
 
 mod adapter;
 mod device;
+mod pace;
 mod pipeline;
 mod prepared;
 mod profile;
 mod read;
+mod submit;
 mod wait;
 #[cfg(target_arch = "wasm32")]
 mod web;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 pub use adapter::{AdapterKind, AdapterSummary, Adapters};
 pub use device::{DeviceHandle, GpuOptions};
@@ -23,10 +25,11 @@ use self::{
     pipeline::Pipelines,
     prepared::Prepared,
     read::{Missing, Reader},
+    submit::{Held, Submitter},
 };
 use crate::{
     buffers::{Buffers, Ledger, check_sizes},
-    exec::{DeviceInfo, ExecError, Executor, LocalFuture, MemoryReport, PreparedId},
+    exec::{DeviceInfo, DispatchTime, ExecError, Executor, LocalFuture, MemoryReport, PreparedId},
     recording::{BufferDesc, BufferId, BufferSlice, BufferUse, Recording},
 };
 
@@ -41,6 +44,7 @@ pub struct GpuExecutor {
     prepared: HashMap<PreparedId, Prepared>,
     next_prepared: u32,
     reader: Reader,
+    submitter: Submitter,
     /// Bytes written since the last submission.
     unsubmitted: u64,
 }
@@ -56,6 +60,7 @@ impl GpuExecutor {
     /// # Errors
     /// [`ExecError::NoDevice`], [`ExecError::MissingFeature`].
     pub async fn open(adapters: &Adapters, index: usize, options: &GpuOptions) -> Result<Self, ExecError> {
+        let reader = Reader::default();
         Ok(Self {
             gpu: Gpu::open(adapters, index, options).await?,
             buffers: Buffers::default(),
@@ -64,7 +69,8 @@ impl GpuExecutor {
             pipelines: Pipelines::default(),
             prepared: HashMap::new(),
             next_prepared: 0,
-            reader: Reader::default(),
+            submitter: Submitter::new(options.clock.clone(), reader.outstanding()),
+            reader,
             unsubmitted: 0,
         })
     }
@@ -85,6 +91,7 @@ impl GpuExecutor {
     /// # Errors
     /// [`ExecError::MissingFeature`] unless the device was opened with timestamps; what `submit` and `read` give.
     pub fn profile(&mut self, prepared: PreparedId) -> LocalFuture<'static, Timings> {
+        self.submitter.flush(&self.gpu);
         let run = self.gpu.health.check().and_then(|()| find(&self.prepared, prepared));
         match run.and_then(|prepared| profile::run(&self.gpu, &mut self.reader, prepared, self.ledger.total())) {
             Ok(timed) => timed,
@@ -128,7 +135,15 @@ impl GpuExecutor {
     async fn prepare_recording(&mut self, recording: &Recording) -> Result<PreparedId, ExecError> {
         self.gpu.health.check()?;
         recording.validate(|id| self.buffers.size_of(id))?;
-        let prepared = Prepared::new(&self.gpu, &mut self.pipelines, &self.buffers, recording, self.ledger.total()).await?;
+        let prepared = Prepared::new(
+            &self.gpu,
+            &mut self.pipelines,
+            self.submitter.pace(),
+            &self.buffers,
+            recording,
+            self.ledger.total(),
+        )
+        .await?;
         let id = PreparedId(self.next_prepared);
         let next = self.next_prepared.checked_add(1);
         self.next_prepared = next.ok_or_else(|| ExecError::Device { reason: "recording ids are used up: load the model again".into() })?;
@@ -148,6 +163,7 @@ impl Executor for GpuExecutor {
     }
 
     fn release(&mut self, buffers: &[BufferId]) {
+        self.submitter.flush(&self.gpu);
         for &id in buffers {
             let stale: Vec<_> = self.prepared.iter().filter(|(_, prepared)| prepared.uses(id)).map(|(stale, _)| *stale).collect();
             stale.into_iter().for_each(|stale| self.forget(stale));
@@ -161,6 +177,7 @@ impl Executor for GpuExecutor {
     fn write(&mut self, buffer: BufferId, offset: u64, bytes: &[u8]) -> Result<(), ExecError> {
         self.gpu.health.check()?;
         let target = &self.buffers.range(buffer, offset, bytes.len() as u64)?.data;
+        self.submitter.flush(&self.gpu);
         let mut at = offset;
         for chunk in bytes.chunks(WRITE_CHUNK) {
             self.gpu.queue.write_buffer(target, at, chunk);
@@ -187,9 +204,7 @@ impl Executor for GpuExecutor {
     fn submit(&mut self, prepared: PreparedId) -> Result<(), ExecError> {
         self.gpu.health.check()?;
         let prepared = find(&self.prepared, prepared)?;
-        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        prepared.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-        self.gpu.queue.submit([encoder.finish()]);
+        self.submitter.submit(&self.gpu, prepared);
         self.unsubmitted = 0;
         self.gpu.health.check()
     }
@@ -200,17 +215,36 @@ impl Executor for GpuExecutor {
             Ok(_) => return Box::pin(std::future::ready(Ok(Vec::new()))),
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
-        match self.reader.missing(slice.size) {
+        let missing = self.reader.missing(slice.size);
+        match missing {
             Missing::Nothing => {}
             Missing::Kept(bytes) => self.ledger.add(BufferUse::Io, bytes),
             Missing::Transient(bytes) => self.ledger.add_for_a_moment(bytes),
         }
+        if missing != Missing::Nothing {
+            self.submitter.flush(&self.gpu); // a copy into memory that there is not must not take the step with it
+        }
         self.unsubmitted = 0;
-        self.reader.read(&self.gpu, source, slice.offset..slice.offset + slice.size, self.ledger.total())
+        let (held, now) = self.submitter.take();
+        let (commands, load) = held.map(Held::split).unzip();
+        let range = slice.offset..slice.offset + slice.size;
+        let read = self.reader.read(&self.gpu, source, range, commands, self.ledger.total());
+        if let Some(load) = load {
+            self.submitter.measure(&self.gpu, load, now);
+        }
+        read
     }
 
     fn memory(&self) -> MemoryReport {
         self.ledger.report()
+    }
+
+    fn longest_submit(&mut self) -> Option<Duration> {
+        self.submitter.longest()
+    }
+
+    fn dispatch_time(&mut self, recording: &Recording) -> DispatchTime {
+        self.submitter.slowest(recording)
     }
 }
 

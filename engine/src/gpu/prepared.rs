@@ -1,11 +1,12 @@
 //! A recording made ready for the GPU: pipelines, bind groups and one uniform buffer with the parameters of every call.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use parhelion_shaders::Call;
 
 use super::{
     device::{Gpu, reported},
+    pace::{Load, Pace, Slot, add},
     pipeline::{Pipeline, Pipelines},
 };
 use crate::{
@@ -18,6 +19,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Prepared {
     dispatches: Vec<Dispatch>,
+    /// The kernel of each dispatch and what it has to do.
+    work: Vec<(Slot, u64)>,
+    /// All of it, by kernel.
+    load: Load,
     /// Parameters of every call; held for its size, the bind groups keep it alive.
     params: Option<wgpu::Buffer>,
     buffers: HashSet<BufferId>,
@@ -39,6 +44,7 @@ impl Prepared {
     pub(super) async fn new(
         gpu: &Gpu,
         pipelines: &mut Pipelines,
+        pace: &mut Pace,
         buffers: &Buffers<wgpu::Buffer>,
         recording: &Recording,
         allocated: u64,
@@ -48,12 +54,15 @@ impl Prepared {
         if gpu.compile_ahead {
             pipelines.compile_ahead(gpu, recording.steps.iter().map(|step| &step.call)).await;
         }
+        let work: Vec<_> = recording.steps.iter().map(|step| (pace.slot(step.call.kernel.variant), step.work)).collect();
+        let mut load = Load::new();
+        add(&mut load, &work);
         let mut ready = Vec::with_capacity(recording.steps.len());
         for step in &recording.steps {
             ready.push(pipelines.get(gpu, &step.call).await?);
         }
         let Some(params) = Params::of(gpu, recording) else {
-            return Ok(Self { dispatches: Vec::new(), params: None, buffers: HashSet::new() });
+            return Ok(Self { dispatches: Vec::new(), work, load, params: None, buffers: HashSet::new() });
         };
         let size = params.bytes.len() as u64;
         let (made, failure) = gpu.scoped(|device| {
@@ -87,6 +96,8 @@ impl Prepared {
         });
         Ok(Self {
             dispatches: dispatches.collect(),
+            work,
+            load,
             params: Some(uniform),
             buffers: recording.steps.iter().flat_map(|step| step.call.bindings.iter().map(|(_, slice)| slice.buffer)).collect(),
         })
@@ -107,10 +118,30 @@ impl Prepared {
         self.dispatches.iter().map(|dispatch| dispatch.label.as_str())
     }
 
-    /// Encodes all dispatches into one pass: wgpu orders those that depend on each other.
-    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+    /// The kernel of each dispatch and what it has to do.
+    pub(super) fn work(&self) -> &[(Slot, u64)] {
+        &self.work
+    }
+
+    /// What the recording has to do, by kernel.
+    pub(super) fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// What some of its dispatches have to do.
+    pub(super) fn load_of(&self, range: Range<usize>) -> Load {
+        if range.len() == self.work.len() {
+            return self.load.clone();
+        }
+        let mut load = Load::new();
+        add(&mut load, &self.work[range]);
+        load
+    }
+
+    /// Encodes some of the dispatches into a pass: wgpu orders those that depend on each other.
+    pub(super) fn encode(&self, range: Range<usize>, pass: &mut wgpu::ComputePass<'_>) {
         let mut current = None;
-        for dispatch in &self.dispatches {
+        for dispatch in &self.dispatches[range] {
             if current != Some(&dispatch.pipeline) {
                 pass.set_pipeline(&dispatch.pipeline);
                 current = Some(&dispatch.pipeline);

@@ -26,7 +26,7 @@ pub(super) fn run(gpu: &Gpu, reader: &mut Reader, prepared: &Prepared, allocated
         let count = DISPATCHES_PER_SET.min(labels.len() - first);
         let size = 2 * TICK_BYTES * count as u64;
         let (ticks, failure) = gpu.scoped(|device| encode(gpu, device, prepared, first, count, size));
-        reads.push((failure, reader.read(gpu, &ticks, 0..size, allocated)));
+        reads.push((failure, reader.read(gpu, &ticks, 0..size, None, allocated)));
     }
     Ok(Box::pin(async move {
         let mut times = Vec::with_capacity(labels.len());

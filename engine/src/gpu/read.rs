@@ -49,12 +49,14 @@ impl Reader {
         }
     }
 
-    /// Copies a range of `source` after all that was submitted, and gives a future of its bytes. `allocated` is for the error.
+    /// Copies a range of `source` after all that was submitted, `before` among it if there is something, and gives a future of its
+    /// bytes. `allocated` is for the error.
     pub(super) fn read(
         &mut self,
         gpu: &Gpu,
         source: &wgpu::Buffer,
         range: Range<u64>,
+        before: Option<wgpu::CommandBuffer>,
         allocated: u64,
     ) -> LocalFuture<'static, Result<Vec<u8>, ExecError>> {
         let size = range.end - range.start;
@@ -65,7 +67,7 @@ impl Reader {
             let buffer = free.unwrap_or_else(|| make_staging(device, size));
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("read") });
             encoder.copy_buffer_to_buffer(source, range.start, &buffer, 0, size);
-            let index = gpu.queue.submit([encoder.finish()]);
+            let index = gpu.queue.submit(before.into_iter().chain([encoder.finish()]));
             let answered = Arc::clone(&answered);
             buffer.map_async(wgpu::MapMode::Read, ..size, move |result| {
                 answered.store(true, Ordering::Release);
@@ -90,6 +92,11 @@ impl Reader {
             let bytes = staging.buffer.get_mapped_range(..size).map_err(|error| failed(error.to_string()))?.to_vec();
             Ok(bytes)
         })
+    }
+
+    /// What is under way.
+    pub(super) fn outstanding(&self) -> Outstanding {
+        self.outstanding.clone()
     }
 
     #[cfg(not(target_arch = "wasm32"))]

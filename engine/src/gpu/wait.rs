@@ -13,9 +13,13 @@ use super::device::{Gpu, Health};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::exec::ExecError;
 
-/// Reads whose copies were submitted, oldest first.
+/// Submissions that somebody wants to know the end of, reads and pieces that are measured, oldest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outstanding(Arc<Mutex<VecDeque<Submitted>>>);
+pub(super) struct Outstanding {
+    submitted: Arc<Mutex<VecDeque<Submitted>>>,
+    /// Whether the device is asked what is done by now: what is answered then was done some time before.
+    looking: Arc<AtomicBool>,
+}
 
 #[derive(Debug)]
 struct Submitted {
@@ -25,23 +29,28 @@ struct Submitted {
 }
 
 impl Outstanding {
-    /// Adds a read and forgets those that were answered since.
+    /// Adds a submission and forgets those that were answered since.
     pub(super) fn push(&self, index: wgpu::SubmissionIndex, answered: Arc<AtomicBool>) {
-        let mut reads = self.lock();
-        reads.retain(|read| !read.answered.load(Ordering::Acquire));
-        reads.push_back(Submitted { index, answered });
+        let mut all = self.lock();
+        all.retain(|submitted| !submitted.answered.load(Ordering::Acquire));
+        all.push_back(Submitted { index, answered });
     }
 
-    /// Takes out the oldest read that has no answer.
+    /// Set while answers come late.
+    pub(super) fn looking(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.looking)
+    }
+
+    /// Takes out the oldest submission that has no answer.
     #[cfg(not(target_arch = "wasm32"))]
     fn pop(&self) -> Option<wgpu::SubmissionIndex> {
-        let mut reads = self.lock();
-        reads.retain(|read| !read.answered.load(Ordering::Acquire));
-        reads.pop_front().map(|read| read.index)
+        let mut all = self.lock();
+        all.retain(|submitted| !submitted.answered.load(Ordering::Acquire));
+        all.pop_front().map(|submitted| submitted.index)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Submitted>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.submitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -60,14 +69,18 @@ impl Waiter {
         Self { device: gpu.device.clone(), health: Arc::clone(&gpu.health), outstanding }
     }
 
-    /// Blocks until the oldest read under way has its answer; what was submitted after it may still run. False if no read
-    /// is under way.
+    /// Blocks until the oldest read under way, or the oldest piece of a recording before it, has its answer; what was submitted
+    /// after it may still run. False if none is under way.
     ///
     /// # Errors
     /// [`ExecError::DeviceLost`] and whatever else went wrong with the device.
     pub fn wait(&self) -> Result<bool, ExecError> {
+        self.outstanding.looking.store(true, Ordering::Release);
+        let looked = self.poll(wgpu::PollType::Poll);
+        self.outstanding.looking.store(false, Ordering::Release);
+        looked?;
         let Some(oldest) = self.outstanding.pop() else { return Ok(false) };
-        self.poll(oldest)?;
+        self.poll(wgpu::PollType::Wait { submission_index: Some(oldest), timeout: None })?;
         Ok(true)
     }
 
@@ -87,10 +100,9 @@ impl Waiter {
         }
     }
 
-    /// Waits for a submission. wgpu panics here when the driver reports that the device is lost, although the loss was
+    /// Has the device answer, after a submission or at once. wgpu panics here when the driver reports that the device is lost, although the loss was
     /// handed to the device's callback before: the panic is caught and told as the error it is.
-    fn poll(&self, index: wgpu::SubmissionIndex) -> Result<(), ExecError> {
-        let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
+    fn poll(&self, wait: wgpu::PollType) -> Result<(), ExecError> {
         let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.device.poll(wait)));
         self.health.check()?;
         match polled {

@@ -170,7 +170,7 @@ impl Attention {
             decode::Bindings { rows: step.rows, pages: step.pages, qkv: qkv.slice, k_cache: cache.keys, v_cache: cache.values, parts },
             [kv_heads * chunks, splits, qkv.rows],
         ));
-        recorder.dispatch(merge::call(
+        recorder.dispatch_each(splits.into(), merge::call(
             merge::Constants { pairs, split: SPLIT, ..merge::Constants::default() },
             merge::Params { stride: output.stride, q_heads, splits, pages_per_sequence: step.pages_per_sequence, window },
             merge::Bindings { rows: step.rows, parts, y: output.slice },
@@ -184,7 +184,8 @@ impl Attention {
         let pairs = self.shape.pairs();
         let (qkv, step, cache, output) = (recorder.input(0), recorder.step(), recorder.kv(self.layer), recorder.output()?);
         let constants = prefill_constants(pairs);
-        recorder.dispatch(prefill::call(
+        let entries = window.map_or(recorder.shape.kv_len, |window| recorder.shape.kv_len.min(window.saturating_add(qkv.rows)));
+        recorder.dispatch_each(entries.into(), prefill::call(
             cache.format,
             constants,
             prefill::Params {

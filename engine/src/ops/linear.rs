@@ -78,7 +78,8 @@ fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: Weight
         matvec::Constants { lanes, wg: defaults.wg.max(lanes), rows: if part.rows >= TWO_ROWS_FROM { 2 } else { 1 }, ..defaults }
     };
     let [groups_x, groups_y, _] = grid(u64::from(part.rows), constants.wg / constants.lanes * constants.rows)?;
-    recorder.dispatch(matvec::call(
+    let group_rows = u64::from(constants.wg / constants.lanes * constants.rows);
+    recorder.dispatch_each(group_rows * u64::from(part.cols), matvec::call(
         part.format,
         recorder.reduce(),
         constants,
@@ -102,7 +103,7 @@ fn record_matmul(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: Weight
     let tiles = |size: u32| u64::from(x.rows.div_ceil(size)) * u64::from(part.rows.div_ceil(size));
     // Results do not depend on the size of the tiles: each is the sum over blocks of 32 columns in their order.
     let size = if tiles(64) >= LARGE_TILES_FROM { 64 } else { 32 };
-    recorder.dispatch(matmul::call(
+    recorder.dispatch_each(u64::from(size * size) * u64::from(part.cols), matmul::call(
         part.format,
         tile,
         matmul::Constants { tile_x: size, tile_w: size },

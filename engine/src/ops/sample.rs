@@ -77,7 +77,7 @@ impl Operator for Sample {
             },
             [x, y, outputs],
         ));
-        recorder.dispatch(sample::call(
+        recorder.dispatch_each(chunks.into(), sample::call(
             sample::Constants::default(),
             sample::Params { vocab, stride: logits.stride, chunks, outputs },
             sample::Bindings {

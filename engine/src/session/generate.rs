@@ -150,20 +150,21 @@ impl Generation<'_> {
         if self.options.sampling.penalises() {
             session.write_counts(sequence, &self.prompt, &self.generated)?;
         }
-        let chunk = session.plan.options().bounds.rows as usize;
         let rows: Vec<RowInput<'_>> = fed[common..].iter().map(|&token| RowInput::token(sequence, token)).collect();
-        let chunks = rows.chunks(chunk).len();
-        for (i, rows) in rows.chunks(chunk).enumerate() {
+        let mut rest = rows.as_slice();
+        while !rest.is_empty() {
             if self.options.cancel.is_asked() {
                 self.cancel();
                 return Ok(());
             }
             let session = &mut *self.session;
-            if i + 1 < chunks {
-                session.submit_rows(rows, &[], Head::Logits).await?;
-                session.executor.read(step.sampled.head(4)).await?; // one chunk at a time, so that it can be stopped in between
+            let chunk;
+            (chunk, rest) = rest.split_at(session.chunk_rows(rest)?);
+            if rest.is_empty() {
+                session.submit_rows(chunk, &[chunk.len() as u32 - 1], Head::Sample).await?;
             } else {
-                session.submit_rows(rows, &[rows.len() as u32 - 1], Head::Sample).await?;
+                session.submit_rows(chunk, &[], Head::Logits).await?;
+                session.catch_up().await?; // one chunk at a time, so that it can be stopped in between
             }
         }
         self.in_flight.push_back(self.session.executor.read(step.sampled.head(size_of::<Sampled>() as u64)));

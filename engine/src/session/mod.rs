@@ -22,6 +22,7 @@ mod sequences;
 mod step;
 mod stop;
 
+pub use crate::exec::Clock;
 pub use error::EngineError;
 pub use generate::{Generation, Token};
 pub use options::{Cancel, FinishReason, GenerateOptions, Sampling, SessionOptions, Timings};
@@ -30,12 +31,6 @@ pub use step::{Input, RowInput};
 
 use sequences::Sequences;
 use step::PreparedSteps;
-
-/// Tells the time since some fixed moment. The host gives it: a browser and a native program have different ones.
-pub trait Clock {
-    /// Time since that moment.
-    fn now(&self) -> Duration;
-}
 
 /// What a loaded model is.
 #[derive(Debug, Clone)]
@@ -160,6 +155,11 @@ impl Session {
     /// Bytes allocated on the device.
     pub fn memory(&self) -> MemoryReport {
         self.executor.memory()
+    }
+
+    /// The longest that the device was busy with one submission; none where that is not measured.
+    pub fn longest_submit(&mut self) -> Option<Duration> {
+        self.executor.longest_submit()
     }
 
     /// The model's tokenizer.

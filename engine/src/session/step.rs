@@ -4,7 +4,7 @@ use parhelion_shaders::shared::Row;
 
 use super::{EngineError, SequenceId, Session, closed};
 use crate::{
-    exec::PreparedId,
+    exec::{DispatchTime, PreparedId},
     recording::BufferSlice,
     shape::{Head, RowSource, StepShape},
 };
@@ -52,6 +52,9 @@ pub(super) struct PreparedStep {
     pub dispatches: usize,
 }
 
+/// Rows that any device runs in good time, and what larger numbers of them are multiples of: the rows of a tile.
+const FEW_ROWS: usize = 32;
+
 /// Prepared steps kept at once: chunk sizes and lengths of cache differ, a decode step does not.
 const MOST_PREPARED: usize = 24;
 
@@ -68,9 +71,10 @@ impl Session {
         let mut start = 0;
         while start < rows.len() {
             let wanted = |row: usize| outputs.iter().any(|&o| o as usize == row);
+            let most = self.chunk_rows(&rows[start..])?;
             let mut end = start;
             let mut chunk_outputs = Vec::new();
-            while end < rows.len() && end - start < bounds.rows as usize {
+            while end < rows.len() && end - start < most {
                 if wanted(end) {
                     if chunk_outputs.len() == bounds.outputs as usize {
                         break;
@@ -80,6 +84,9 @@ impl Session {
                 end += 1;
             }
             self.submit_rows(&rows[start..end], &chunk_outputs, Head::Logits).await?;
+            if chunk_outputs.is_empty() && end < rows.len() {
+                self.catch_up().await?;
+            }
             if !chunk_outputs.is_empty() {
                 let values = self.read_logits(chunk_outputs.len() as u32).await?;
                 for (row, values) in chunk_outputs.iter().zip(values) {
@@ -99,6 +106,37 @@ impl Session {
         let row =
             |bytes: &[u8]| bytes.chunks_exact(4).take(tensor.cols as usize).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         Ok(bytes.chunks_exact(tensor.stride as usize * 4).map(row).collect())
+    }
+
+    /// How many of `rows` the next step takes: as many as a step may have, and fewer where a dispatch of so many would keep the device
+    /// busy for too long.
+    pub(super) fn chunk_rows(&mut self, rows: &[RowInput<'_>]) -> Result<usize, EngineError> {
+        let bounds = self.plan.options().bounds;
+        let most = rows.len().min(bounds.rows as usize);
+        if most <= FEW_ROWS {
+            return Ok(most);
+        }
+        let lengths = self.lengths(rows);
+        let longest = lengths.iter().map(|(_, len)| len + most).max().unwrap_or(most).min(bounds.context as usize);
+        let kv_len = self.kv_bucket(longest as u32);
+        let shape = StepShape { rows: most as u32, outputs: 0, kv_len, head: Head::Logits, source: RowSource::Host };
+        let recording = self.plan.record(&self.buffers, shape)?;
+        Ok(match self.executor.dispatch_time(&recording) {
+            DispatchTime::Unlimited => most,
+            DispatchTime::Unknown => FEW_ROWS,
+            DispatchTime::Slowest { expected, wanted } if expected > wanted => {
+                let fitting = (most as f64 * wanted.as_secs_f64() / expected.as_secs_f64()) as usize;
+                (fitting / FEW_ROWS * FEW_ROWS).clamp(FEW_ROWS, most)
+            }
+            DispatchTime::Slowest { .. } => most,
+        })
+    }
+
+    /// Waits for all that was submitted, so that what it took is known.
+    pub(super) async fn catch_up(&mut self) -> Result<(), EngineError> {
+        let any = self.buffers.step().sampled.head(4);
+        self.executor.read(any).await?;
+        Ok(())
     }
 
     /// Writes rows, page tables and output indices, and submits one step over them.
