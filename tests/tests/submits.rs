@@ -15,7 +15,7 @@ use parhelion::{
     exec::SharedClock,
     gpu::{Adapters, GpuExecutor, GpuOptions, Waiter},
     loader::{Checkpoint, MappedFile, MemorySource, Source},
-    session::{Clock, Generation, GenerateOptions, Prepared, RowInput, Sampling, Session, SessionOptions},
+    session::{Clock, GenerateOptions, Generation, Prepared, RowInput, Sampling, Session, SessionOptions},
 };
 use parhelion_bench::synth;
 use parhelion_cli::host::Stopwatch;

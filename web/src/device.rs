@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use js_sys::{Function, Promise};
 use parhelion::{
     cpu::CpuExecutor,
-    exec::{DeviceInfo, ExecError, Executor, LocalFuture, MemoryReport, PreparedId, Serial, Switches},
+    exec::{DeviceInfo, ExecError, Executor, LocalFuture, MemoryReport, PreparedId, Serial, SharedClock, Switches},
     gpu::{AdapterKind, AdapterSummary, Adapters, DeviceHandle, GpuExecutor, GpuOptions},
     recording::{BufferDesc, BufferId, BufferSlice, Recording},
     session::Clock,
@@ -62,6 +62,7 @@ impl Opened {
         let switches = Switches { subgroups: request.subgroups.unwrap_or(offered.subgroups), f16: request.f16.unwrap_or(offered.f16) };
         let options = GpuOptions {
             switches: Some(switches),
+            clock: Some(SharedClock::new(BrowserClock)),
             compile_in_turn: request.precompile == Some(false),
             memory_limit: request.memory_limit.map(|bytes| bytes as u64),
             ..GpuOptions::default()

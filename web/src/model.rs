@@ -203,11 +203,10 @@ impl Model {
     ) -> Result<JsValue, JsValue> {
         let request: Option<GenerateRequest> = from_js(options)?;
         let mut options = request.unwrap_or_default().options()?;
-        let _ = generated;
         let stop = cancel.clone();
         options.cancel = EngineCancel::when(move || stop.0.get());
         let mut session = self.take()?;
-        let finished = answer(&mut session, self.sequence, &prompt, options, &on_token).await;
+        let finished = answer(&mut session, self.sequence, [&prompt, &generated], options, &on_token).await;
         self.put_back(session);
         match finished {
             Ok(finished) => to_js(&finished),
@@ -276,11 +275,11 @@ impl Model {
 async fn answer(
     session: &mut Session,
     sequence: SequenceId,
-    prompt: &[u32],
+    [prompt, generated]: [&[u32]; 2],
     options: parhelion::session::GenerateOptions,
     on_token: &Function,
 ) -> Result<Finished, EngineError> {
-    let mut generation = session.generate(sequence, prompt, options).await?;
+    let mut generation = session.resume(sequence, prompt, generated, options).await?;
     while let Some(token) = generation.next().await? {
         // What the caller's function throws must not leave the answer half done.
         let _ = on_token.call3(&JsValue::NULL, &token.id.into(), &token.text.into(), &token.logprob.into());

@@ -135,15 +135,8 @@ impl GpuExecutor {
     async fn prepare_recording(&mut self, recording: &Recording) -> Result<PreparedId, ExecError> {
         self.gpu.health.check()?;
         recording.validate(|id| self.buffers.size_of(id))?;
-        let prepared = Prepared::new(
-            &self.gpu,
-            &mut self.pipelines,
-            self.submitter.pace(),
-            &self.buffers,
-            recording,
-            self.ledger.total(),
-        )
-        .await?;
+        let prepared =
+            Prepared::new(&self.gpu, &mut self.pipelines, self.submitter.pace(), &self.buffers, recording, self.ledger.total()).await?;
         let id = PreparedId(self.next_prepared);
         let next = self.next_prepared.checked_add(1);
         self.next_prepared = next.ok_or_else(|| ExecError::Device { reason: "recording ids are used up: load the model again".into() })?;

@@ -170,12 +170,15 @@ impl Attention {
             decode::Bindings { rows: step.rows, pages: step.pages, qkv: qkv.slice, k_cache: cache.keys, v_cache: cache.values, parts },
             [kv_heads * chunks, splits, qkv.rows],
         ));
-        recorder.dispatch_each(splits.into(), merge::call(
-            merge::Constants { pairs, split: SPLIT, ..merge::Constants::default() },
-            merge::Params { stride: output.stride, q_heads, splits, pages_per_sequence: step.pages_per_sequence, window },
-            merge::Bindings { rows: step.rows, parts, y: output.slice },
-            [q_heads, 1, qkv.rows],
-        ));
+        recorder.dispatch_each(
+            splits.into(),
+            merge::call(
+                merge::Constants { pairs, split: SPLIT, ..merge::Constants::default() },
+                merge::Params { stride: output.stride, q_heads, splits, pages_per_sequence: step.pages_per_sequence, window },
+                merge::Bindings { rows: step.rows, parts, y: output.slice },
+                [q_heads, 1, qkv.rows],
+            ),
+        );
         Ok(())
     }
 
@@ -185,29 +188,32 @@ impl Attention {
         let (qkv, step, cache, output) = (recorder.input(0), recorder.step(), recorder.kv(self.layer), recorder.output()?);
         let constants = prefill_constants(pairs);
         let entries = window.map_or(recorder.shape.kv_len, |window| recorder.shape.kv_len.min(window.saturating_add(qkv.rows)));
-        recorder.dispatch_each(entries.into(), prefill::call(
-            cache.format,
-            constants,
-            prefill::Params {
-                rows: qkv.rows,
-                stride: qkv.stride,
-                y_stride: output.stride,
-                kv_heads,
-                group: self.shape.group(),
-                pages_per_sequence: step.pages_per_sequence,
-                window: window.unwrap_or(0),
-                scale: self.shape.score_scale(),
-            },
-            prefill::Bindings {
-                rows: step.rows,
-                pages: step.pages,
-                qkv: qkv.slice,
-                k_cache: cache.keys,
-                v_cache: cache.values,
-                y: output.slice,
-            },
-            [q_heads, qkv.rows.div_ceil(constants.tile), 1],
-        ));
+        recorder.dispatch_each(
+            entries.into(),
+            prefill::call(
+                cache.format,
+                constants,
+                prefill::Params {
+                    rows: qkv.rows,
+                    stride: qkv.stride,
+                    y_stride: output.stride,
+                    kv_heads,
+                    group: self.shape.group(),
+                    pages_per_sequence: step.pages_per_sequence,
+                    window: window.unwrap_or(0),
+                    scale: self.shape.score_scale(),
+                },
+                prefill::Bindings {
+                    rows: step.rows,
+                    pages: step.pages,
+                    qkv: qkv.slice,
+                    k_cache: cache.keys,
+                    v_cache: cache.values,
+                    y: output.slice,
+                },
+                [q_heads, qkv.rows.div_ceil(constants.tile), 1],
+            ),
+        );
         Ok(())
     }
 }

@@ -79,21 +79,24 @@ fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: Weight
     };
     let [groups_x, groups_y, _] = grid(u64::from(part.rows), constants.wg / constants.lanes * constants.rows)?;
     let group_rows = u64::from(constants.wg / constants.lanes * constants.rows);
-    recorder.dispatch_each(group_rows * u64::from(part.cols), matvec::call(
-        part.format,
-        recorder.reduce(),
-        constants,
-        matvec::Params {
-            rows: part.rows,
-            cols: part.cols,
-            blocks: part.blocks,
-            x_stride: x.stride,
-            y_stride: y.stride,
-            y_offset: part.first_row,
-        },
-        matvec::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice },
-        [groups_x, groups_y, x.rows],
-    ));
+    recorder.dispatch_each(
+        group_rows * u64::from(part.cols),
+        matvec::call(
+            part.format,
+            recorder.reduce(),
+            constants,
+            matvec::Params {
+                rows: part.rows,
+                cols: part.cols,
+                blocks: part.blocks,
+                x_stride: x.stride,
+                y_stride: y.stride,
+                y_offset: part.first_row,
+            },
+            matvec::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice },
+            [groups_x, groups_y, x.rows],
+        ),
+    );
     Ok(())
 }
 
@@ -103,21 +106,24 @@ fn record_matmul(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: Weight
     let tiles = |size: u32| u64::from(x.rows.div_ceil(size)) * u64::from(part.rows.div_ceil(size));
     // Results do not depend on the size of the tiles: each is the sum over blocks of 32 columns in their order.
     let size = if tiles(64) >= LARGE_TILES_FROM { 64 } else { 32 };
-    recorder.dispatch_each(u64::from(size * size) * u64::from(part.cols), matmul::call(
-        part.format,
-        tile,
-        matmul::Constants { tile_x: size, tile_w: size },
-        matmul::Params {
-            x_rows: x.rows,
-            rows: part.rows,
-            cols: part.cols,
-            blocks: part.blocks,
-            x_stride: x.stride,
-            y_stride: y.stride,
-            y_offset: part.first_row,
-        },
-        matmul::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice },
-        grid(tiles(size), 1)?,
-    ));
+    recorder.dispatch_each(
+        u64::from(size * size) * u64::from(part.cols),
+        matmul::call(
+            part.format,
+            tile,
+            matmul::Constants { tile_x: size, tile_w: size },
+            matmul::Params {
+                x_rows: x.rows,
+                rows: part.rows,
+                cols: part.cols,
+                blocks: part.blocks,
+                x_stride: x.stride,
+                y_stride: y.stride,
+                y_offset: part.first_row,
+            },
+            matmul::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice },
+            grid(tiles(size), 1)?,
+        ),
+    );
     Ok(())
 }

@@ -77,19 +77,22 @@ impl Operator for Sample {
             },
             [x, y, outputs],
         ));
-        recorder.dispatch_each(chunks.into(), sample::call(
-            sample::Constants::default(),
-            sample::Params { vocab, stride: logits.stride, chunks, outputs },
-            sample::Bindings {
-                logits: logits.slice,
-                processed,
-                samplers: step.samplers,
-                counts: step.counts,
-                rows: step.next_rows,
-                sampled: step.sampled,
-            },
-            [1, 1, outputs],
-        ));
+        recorder.dispatch_each(
+            chunks.into(),
+            sample::call(
+                sample::Constants::default(),
+                sample::Params { vocab, stride: logits.stride, chunks, outputs },
+                sample::Bindings {
+                    logits: logits.slice,
+                    processed,
+                    samplers: step.samplers,
+                    counts: step.counts,
+                    rows: step.next_rows,
+                    sampled: step.sampled,
+                },
+                [1, 1, outputs],
+            ),
+        );
         Ok(())
     }
 }
