@@ -4,10 +4,11 @@ use std::process::{Command, ExitCode};
 
 use crate::budget;
 use crate::command::{cargo, program, root, run, succeeds};
+use crate::node::Node;
 use crate::report::{Outcome, Report};
 use crate::source;
 use crate::tool::{CARGO_DENY, TYPOS, need_component, need_target};
-use crate::web::WASM;
+use crate::web::{self, WASM};
 
 /// Packages that must compile for the browser.
 const WASM_PACKAGES: [&str; 4] = ["parhelion-shaders", "parhelion-loader", "parhelion", "parhelion-web"];
@@ -19,6 +20,7 @@ pub(crate) fn check(fix: bool) -> ExitCode {
     report.step("clippy, native", || clippy_native(fix).into());
     report.step("clippy, wasm32", || clippy_wasm().into());
     report.step("WGSL", || validate_wgsl().into());
+    report.step("TypeScript", || typescript().into());
     report.step("budgets", budgets);
     report.step("spelling", || spelling(fix).into());
     report.step("dependencies", || dependencies().into());
@@ -51,6 +53,13 @@ fn clippy_wasm() -> Result<(), String> {
 /// The shaders' build script runs naga's validation over every kernel and variant and fails with its messages.
 fn validate_wgsl() -> Result<(), String> {
     run(&mut cargo(&["check", "-p", "parhelion-shaders"]))
+}
+
+/// The npm package, strictly. Its types of the wasm module are its own, so that nothing needs to be built first.
+fn typescript() -> Result<(), String> {
+    let node = Node::find_or_install()?;
+    node.install(web::PACKAGE)?;
+    run(&mut node.npm(web::PACKAGE, &["run", "check"]))
 }
 
 fn budgets() -> Outcome {

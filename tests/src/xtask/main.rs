@@ -1,6 +1,6 @@
 //! The project's own commands, the same on every system and in CI:
 //!
-//! - `cargo xtask check [--fix]`: format, lints for native and wasm32, WGSL, budgets, spelling, dependencies;
+//! - `cargo xtask check [--fix]`: format, lints for native and wasm32, WGSL, TypeScript, budgets, spelling, dependencies;
 //! - `cargo xtask test [ARGS]`: gets what the tests need, then runs every one of them, in the browser too;
 //! - `cargo xtask web`: builds the engine for the browser, the npm package and the page.
 //!
@@ -27,7 +27,8 @@ const USAGE: &str = "\
 The project's own commands.
 
 Usage:
-  cargo xtask check [--fix]   format, clippy (native and wasm32), WGSL, budgets, spelling, dependencies;
+  cargo xtask check [--fix]   format, clippy (native and wasm32), WGSL, TypeScript, budgets, spelling,
+                              dependencies;
                               --fix repairs what can be repaired by machine
   cargo xtask test            get what the tests need, then run every test, those in the browser too
   cargo xtask test ARGS       run the native tests alone; ARGS go to `cargo test`, for instance a part of a

@@ -14,7 +14,7 @@ use crate::tool::{Tool, need_target};
 /// The target of every crate that runs in browsers.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 /// The npm package's folder.
-const PACKAGE: &str = "web";
+pub(crate) const PACKAGE: &str = "web";
 /// The most that the engine may weigh as servers send it, in bytes.
 const LARGEST: u64 = 3 << 20;
 
