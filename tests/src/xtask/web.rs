@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::command::{cargo, output_of, program, root, run, target_dir};
@@ -37,11 +37,7 @@ pub(crate) fn build(report: &mut Report) -> bool {
     report.step("Node.js", || find_node(&mut node))
         && report.step("wasm", || compile().into())
         && report.step("bindings", || bind(&dist).into())
-        && node.is_some_and(|node| {
-            report.step("size", || size(&node, &dist))
-                && report.step("npm package", || package(&node).into())
-                && report.step("page", || copy_page(&root().join(PACKAGE).join("page"), &dist))
-        })
+        && node.is_some_and(|node| report.step("size", || size(&node, &dist)) && report.step("package and page", || package(&node).into()))
 }
 
 fn find_node(found: &mut Option<Node>) -> Outcome {
@@ -103,34 +99,9 @@ fn package(node: &Node) -> Result<(), String> {
     run(&mut node.npm(PACKAGE, &["run", "build"]))
 }
 
-/// Copies what the page is made of beyond TypeScript, which is compiled.
-fn copy_page(from: &Path, to: &Path) -> Outcome {
-    match copy_folder(from, to) {
-        Ok(files) => Outcome::Passed(format!("{files} files; the page is in {}", to.display())),
-        Err((path, error)) => Outcome::Failed(format!("cannot copy {}: {error}", path.display())),
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<usize, (PathBuf, io::Error)> {
-    fs::create_dir_all(to).map_err(|error| (to.to_path_buf(), error))?;
-    let mut files = 0;
-    for entry in fs::read_dir(from).map_err(|error| (from.to_path_buf(), error))? {
-        let entry = entry.map_err(|error| (from.to_path_buf(), error))?;
-        let (path, target) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() {
-            files += copy_folder(&path, &target)?;
-        } else if path.extension().is_none_or(|extension| extension != "ts") {
-            fs::copy(&path, &target).map_err(|error| (path.clone(), error))?;
-            files += 1;
-        }
-    }
-    Ok(files)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{copy_folder, locked_version};
-    use std::fs;
+    use super::locked_version;
 
     const LOCK: &str =
         "[[package]]\nname = \"wasm-bindgen-futures\"\nversion = \"0.4.1\"\n\n[[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.9\"\n";
@@ -140,19 +111,5 @@ mod tests {
         assert_eq!(locked_version(LOCK, "wasm-bindgen"), Some("0.2.9"));
         assert_eq!(locked_version(LOCK, "wasm"), None);
         assert_eq!(locked_version("name = \"wasm\"", "wasm"), None);
-    }
-
-    #[test]
-    fn the_page_is_copied_without_its_typescript() {
-        let folder = std::env::temp_dir().join(format!("parhelion-page-{}", std::process::id()));
-        let (from, to) = (folder.join("from"), folder.join("to"));
-        fs::create_dir_all(from.join("icons")).unwrap();
-        for name in ["index.html", "page.ts", "icons/a.svg"] {
-            fs::write(from.join(name), name).unwrap();
-        }
-        assert_eq!(copy_folder(&from, &to).unwrap(), 2);
-        assert!(to.join("icons/a.svg").is_file() && !to.join("page.ts").exists());
-        assert!(copy_folder(&from.join("none"), &to).is_err());
-        fs::remove_dir_all(folder).unwrap();
     }
 }
