@@ -14,6 +14,8 @@ const FOLDER: &str = "tests/browser";
 const BUDGET: Duration = Duration::from_secs(10 * 60);
 /// The environment variable that tells the harness when that is, in milliseconds since 1970.
 const DEADLINE: &str = "PARHELION_BROWSER_DEADLINE";
+/// The environment variable that tells tests where our program is.
+const PROGRAM: &str = "PARHELION_PROGRAM";
 /// The environment variable that tells tests where the model lies.
 const MODEL: &str = "PARHELION_TEST_MODEL";
 
@@ -42,15 +44,16 @@ pub(crate) fn need_browser() -> Outcome {
     })
 }
 
-/// Runs the suites whose file names contain one of `names`; all of them where no name is given.
-pub(crate) fn run_suites(names: &[&str], model: Option<&Path>) -> Outcome {
-    match run_and_read(names, model) {
+/// Runs the suites whose file names contain one of `names`; all of them where no name is given. Tests that need the
+/// `model` skip themselves where it could not be had.
+pub(crate) fn run_suites(names: &[&str], parhelion: &Path, model: Option<&Path>) -> Outcome {
+    match run_and_read(names, parhelion, model) {
         Ok((counts, success)) => counts.outcome(success),
         Err(why) => Outcome::Failed(why),
     }
 }
 
-fn run_and_read(names: &[&str], model: Option<&Path>) -> Result<(Counts, bool), String> {
+fn run_and_read(names: &[&str], parhelion: &Path, model: Option<&Path>) -> Result<(Counts, bool), String> {
     let files = suites(names)?;
     let node = Node::find_or_install()?;
     node.install(FOLDER)?;
@@ -60,7 +63,7 @@ fn run_and_read(names: &[&str], model: Option<&Path>) -> Result<(Counts, bool), 
     command.args(["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"]);
     command.arg(format!("--test-reporter-destination={}", log.display())).args(&files);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| format!("the clock is wrong: {error}"))?;
-    command.env(DEADLINE, (now + BUDGET).as_millis().to_string());
+    command.env(DEADLINE, (now + BUDGET).as_millis().to_string()).env(PROGRAM, parhelion);
     if let Some(model) = model {
         command.env(MODEL, model);
     }

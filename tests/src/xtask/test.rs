@@ -42,7 +42,7 @@ pub(crate) fn test(which: Which<'_>) -> ExitCode {
             && has_page
             && report.step("browser", browser::need_browser)
         {
-            report.step("browser tests", || browser::run_suites(names, model_file().as_deref()));
+            report.step("browser tests", || browser::run_suites(names, &parhelion(), model_file().as_deref()));
         }
     }
     report.finish()
