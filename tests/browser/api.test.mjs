@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { Browser, serveDist } from "./harness.mjs";
+import { Browser, serveDist, withBrowser } from "./harness.mjs";
 import { tinyModel } from "./tiny.mjs";
 
 const SLOW = { timeout: 240_000 };
@@ -16,8 +16,9 @@ let page;
 before(async () => {
   server = await serveDist();
   server.mount("/tiny.gguf", await tinyModel());
-  server.mount("/test/gpu-ledger.js", fileURLToPath(new URL("gpu-ledger.js", import.meta.url)));
+  for (const file of ["gpu-ledger.js", "no-kernels.js"]) server.mount(`/test/${file}`, fileURLToPath(new URL(file, import.meta.url)));
   server.mount("/test/worker.js", 'import "./gpu-ledger.js";\nimport "../worker.js";\n');
+  server.mount("/test/worker-without-kernels.js", 'import "./no-kernels.js";\nimport "./worker.js";\n');
   browser = await Browser.launch();
   page = await browser.open(server.url("/blank.html"));
   await page.evaluate(prepare);
@@ -38,21 +39,21 @@ async function prepare() {
     for await (const token of generation) tokens.push(token);
     return tokens;
   };
-  const createWorker = () => new Worker("/test/worker.js", { type: "module" });
+  const workerFrom = (file) => () => new Worker(`/test/${file}`, { type: "module" });
   const ledger = () =>
     new Promise((resolve) => {
       const channel = new BroadcastChannel("gpu-ledger");
       channel.onmessage = ({ data }) => resolve(data) ?? channel.close();
       channel.postMessage("ask");
     });
-  Object.assign(globalThis, parhelion, { Connection, caught, tokensOf, createWorker, ledger, question: [{ role: "user", content: "Hello there, how are you?" }] });
+  Object.assign(globalThis, parhelion, { Connection, caught, tokensOf, workerFrom, ledger, question: [{ role: "user", content: "Hello there, how are you?" }] });
 }
 
 test("a model loads, tells how, and streams the same answer each time", SLOW, async (t) => {
   const { info, phases, first, again, result } = await page.evaluate(async () => {
     const phases = [];
     globalThis.progress = ({ phase }) => phases.at(-1) !== phase && phases.push(phase);
-    globalThis.session = await Parhelion.load("/tiny.gguf", { onProgress: (p) => progress(p) });
+    globalThis.session = await Parhelion.load("/tiny.gguf", { onProgress: (p) => progress(p), createWorker: workerFrom("worker.js") });
     const options = { maxTokens: 6, temperature: 0 };
     const generation = session.chat(question, options);
     const first = await tokensOf(generation);
@@ -157,9 +158,10 @@ test("options out of range and prompts too long are typed", SLOW, async () => {
 });
 
 test("a device lost in mid-answer: the tokens are those of an unbroken answer; lost twice, it is said", SLOW, async (t) => {
-  const { runs, phases, recoveries, second } = await page.evaluate(async () => {
+  const { runs, phases, recoveries, second, buffers } = await page.evaluate(async () => {
     const options = { maxTokens: 8, temperature: 1.5, seed: 7, topK: 0, topP: 1, ignoreEnd: true };
     const whole = await session.chat(question, options).result;
+    const before = await ledger();
     const phases = [];
     globalThis.progress = ({ phase }) => phases.at(-1) !== phase && phases.push(phase);
     const broken = session.chat(question, options);
@@ -173,17 +175,19 @@ test("a device lost in mid-answer: the tokens are those of an unbroken answer; l
     const { tokens, finishReason } = await broken.result;
     const runs = { whole: [whole.tokens, whole.text], broken: [tokens, text], finishReason, ms: performance.now() - start };
     const { recoveries } = await session.info();
+    const buffers = [before, await ledger()];
     const again = session.chat(question, options);
     const second = await caught((async () => {
       for await (const _ of again) await session.loseDevice();
     })());
-    return { runs, phases, recoveries, second };
+    return { runs, phases, recoveries, second, buffers };
   });
   t.diagnostic(`the broken answer took ${runs.ms.toFixed(0)} ms`);
   assert.deepEqual(runs.broken, runs.whole);
   assert.ok(new Set(runs.whole[0]).size > 4, `the answer is no mere repetition: ${runs.whole[0]}`);
   assert.equal(runs.finishReason, "length");
   assert.equal(recoveries, 1);
+  assert.deepEqual([buffers[1].open, buffers[1].bytes], [buffers[0].open, buffers[0].bytes], "nothing is left of the lost model");
   assert.equal(phases[0], "recovering");
   assert.equal(phases.at(-1), "ready");
   assert.deepEqual([second.name, second.code], ["ParhelionError", "device-lost"]);
@@ -273,8 +277,8 @@ test(`${CYCLES} times loaded and disposed of in one worker: no GPU buffer is lef
   const devtools = await browser.devtools(page);
   const cycle = (times) =>
     page.evaluate(async (times) => {
-      globalThis.connection ??= new Connection(createWorker);
-      const args = { source: { kind: "remote", file: { url: new URL("/tiny.gguf", location.href).href } }, options: { device: "webgpu", context: 256, precompile: false } };
+      globalThis.connection ??= new Connection(workerFrom("worker-without-kernels.js"));
+      const args = { source: { kind: "remote", file: { url: new URL("/tiny.gguf", location.href).href } }, options: { device: "webgpu", check: false } };
       let wasmBytes;
       for (let time = 0; time < times; time++) {
         ({ wasmBytes } = await connection.call("load", args));
@@ -296,4 +300,37 @@ test(`${CYCLES} times loaded and disposed of in one worker: no GPU buffer is lef
   assert.deepEqual([last.ledger.open, last.ledger.bytes], [0, 0]);
   assert.ok(last.wasmBytes <= first.wasmBytes * 1.05);
   assert.ok(heapAfter <= heapBefore * 1.05);
+});
+
+test("without WebGPU a small model runs on the CPU, stops at once, and a large one says what to do", SLOW, async (t) => {
+  await withBrowser({ webgpu: false }, async (plain, dist) => {
+    dist.mount("/tiny.gguf", await tinyModel());
+    const elsewhere = await plain.open(dist.url("/blank.html"));
+    await elsewhere.evaluate(prepare);
+    const { support, info, result, after, large, asked } = await elsewhere.evaluate(async () => {
+      const support = await Parhelion.support();
+      const session = await Parhelion.load("/tiny.gguf");
+      const result = await session.chat(question, { maxTokens: 3, temperature: 0 }).result;
+      const info = await session.info();
+      let after = 0;
+      let stopped = false;
+      for await (const { id } of session.chat(question, { maxTokens: 2000, ignoreEnd: true })) {
+        if (stopped) after += 1;
+        else if (id !== null) stopped = session.abort() ?? true;
+      }
+      await session.dispose();
+      const large = await caught(Parhelion.load({ url: "/large.gguf", size: 1e9 }));
+      const asked = await caught(Parhelion.load("/tiny.gguf", { device: "webgpu" }));
+      return { support, info, result, after, large, asked };
+    });
+    assert.equal(support.webgpu, false);
+    assert.ok(support.reason.length > 10 && support.advice.length > 10);
+    assert.equal(info.device.backend, "scalar");
+    assert.equal(result.tokens.length, 3);
+    t.diagnostic(`${after} tokens after the stop; ${result.timings.decodeRate.toFixed(0)} tokens a second`);
+    assert.ok(after <= 1);
+    assert.deepEqual([large.code, asked.code], ["no-webgpu", "no-webgpu"]);
+    assert.match(large.message, /1000 MB/);
+    assert.deepEqual(plain.errors, []);
+  });
 });
