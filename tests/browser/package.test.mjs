@@ -43,7 +43,7 @@ async function freshProject() {
 
 test("packed, installed into a Vite project, built with its defaults, and chatting under the strict policy", { timeout: 300_000 }, async () => {
   const { project, packed } = await freshProject();
-  for (const file of ["dist/index.js", "dist/index.d.ts", "dist/worker.js", "dist/wasm/parhelion_web.js", "dist/wasm/parhelion_web_bg.wasm", "README.md"]) {
+  for (const file of ["dist/index.js", "dist/index.d.ts", "dist/worker.js", "dist/wasm/parhelion_web.js", "dist/wasm/parhelion_web_bg.wasm", "README.md", "LICENSE-MIT", "LICENSE-APACHE"]) {
     assert.ok(packed.includes(file), `${file} is in the package`);
   }
   assert.deepEqual(packed.filter((file) => !/^(dist\/|README\.md$|package\.json$|LICENSE)/.test(file)), []);
