@@ -51,6 +51,9 @@ export function fakeWasm(script = {}) {
       this.idle();
       return Uint32Array.from(text.split(" ").filter(Boolean), Number);
     }
+    textTokens(text) {
+      return this.tokenize(text);
+    }
     detokenize(ids) {
       return [...ids].map((id) => `${id} `).join("");
     }

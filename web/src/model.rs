@@ -175,6 +175,12 @@ impl Model {
         self.with(|session| session.tokenizer().encode(text, specials).map_err(|failure| error::engine(&failure.into())))
     }
 
+    /// Token ids of a text that is to be continued, after the token that the model expects first.
+    #[wasm_bindgen(js_name = textTokens)]
+    pub fn text_tokens(&self, text: &str) -> Result<Vec<u32>, JsValue> {
+        self.with(|session| session.text_tokens(text).map_err(|failure| error::engine(&failure)))
+    }
+
     /// The text of token ids.
     pub fn detokenize(&self, ids: &[u32]) -> Result<String, JsValue> {
         self.with(|session| Ok(session.tokenizer().decode(ids)))

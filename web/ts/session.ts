@@ -44,7 +44,10 @@ export class Session {
     return new Generation(this.#host, { kind: "chat", messages, tools }, rest);
   }
 
-  /** Continues a text, or tokens, as they are: no chat template. */
+  /**
+   * Continues a text (after the token that the model expects first, where it expects one; control tokens written in it stay
+   * text), or tokens as they are: no chat template.
+   */
   complete(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
     if (typeof prompt === "string") return new Generation(this.#host, { kind: "text", text: prompt }, options);
     return new Generation(this.#host, { kind: "tokens", tokens: Uint32Array.from(prompt) }, options);
@@ -57,7 +60,7 @@ export class Session {
   }
 
   /**
-   * The tokens of a text.
+   * The tokens of a text, and of nothing before it.
    *
    * @param special whether control tokens written in the text (such as `<|im_end|>`) become tokens; default false: they stay text
    */

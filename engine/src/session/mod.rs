@@ -3,7 +3,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use parhelion_loader::{ChatOptions, ChatTemplate, Checkpoint, Message, Tokenizer};
+use parhelion_loader::{ChatOptions, ChatTemplate, Checkpoint, Message, Specials, Tokenizer};
 use parhelion_shaders::axes::Kv;
 
 use crate::{
@@ -175,6 +175,17 @@ impl Session {
     pub fn chat_tokens(&self, messages: &[Message], options: &ChatOptions) -> Result<Vec<u32>, EngineError> {
         let template = self.template.as_ref().ok_or_else(|| EngineError::NoChatTemplate { file: self.file.clone() })?;
         Ok(self.tokenizer.encode_prompt(&template.render(messages, options)?)?)
+    }
+
+    /// Tokens of plain text that is to be continued, after the token that the model expects first. Control tokens in it stay
+    /// text.
+    ///
+    /// # Errors
+    /// [`EngineError::Load`] when the encoder fails.
+    pub fn text_tokens(&self, text: &str) -> Result<Vec<u32>, EngineError> {
+        let first = self.tokenizer.bos().filter(|_| self.tokenizer.add_bos());
+        let rest = self.tokenizer.encode(text, Specials::Text)?;
+        Ok(first.into_iter().chain(rest).collect())
     }
 
     /// Opens an empty sequence.

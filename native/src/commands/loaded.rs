@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use parhelion::loader::chat::CivilTime;
-use parhelion::loader::{ChatOptions, Message, Specials};
+use parhelion::loader::{ChatOptions, Message};
 use parhelion::session::{Cancel, FinishReason, GenerateOptions, Prepared, SequenceId, Session, Timings, Token};
 use parhelion::weights::LoadProgress;
 use serde::Serialize;
@@ -66,10 +66,7 @@ impl Loaded {
 
     /// Tokens of plain text, after the token that the model expects first. Control tokens in it stay text.
     pub(super) fn text_tokens(&self, text: &str) -> Result<Vec<u32>, CommandError> {
-        let tokenizer = self.session.tokenizer();
-        let first = tokenizer.bos().filter(|_| tokenizer.add_bos());
-        let rest = tokenizer.encode(text, Specials::Text)?;
-        Ok(first.into_iter().chain(rest).collect())
+        Ok(self.session.text_tokens(text)?)
     }
 
     /// Answers `prompt`; `show` is given the text as it comes. Ctrl-C ends the answer early.

@@ -16,7 +16,7 @@ export interface AnswerContext {
 /** The tokens of a prompt. */
 export function promptTokens(model: Model, prompt: Prompt): Uint32Array {
   if (prompt.kind === "tokens") return prompt.tokens;
-  if (prompt.kind === "text") return model.tokenize(prompt.text, false);
+  if (prompt.kind === "text") return model.textTokens(prompt.text);
   return model.chatTokens(checkedMessages(prompt.messages), prompt.tools === undefined ? {} : { tools: prompt.tools });
 }
 

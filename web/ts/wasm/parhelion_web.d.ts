@@ -100,6 +100,8 @@ export class Model {
   static load(source: ByteSource, options: ModelOptions, events: (event: LoadEvent) => void): Promise<Model>;
   info(): ModelInfo;
   tokenize(text: string, special: boolean): Uint32Array;
+  /** The tokens of a text that is to be continued, after the token that the model expects first. */
+  textTokens(text: string): Uint32Array;
   detokenize(ids: Uint32Array): string;
   /** `options` are variables of the model's template. */
   chatTokens(messages: { role: string; content: string; [field: string]: unknown }[], options: { tools?: unknown }): Uint32Array;
