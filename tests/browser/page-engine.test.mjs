@@ -76,7 +76,7 @@ describe("on WebGPU", () => {
       server.offline();
       try {
         await page.reload();
-        await page.getByText("On this device").waitFor();
+        await page.getByText("On this device", { exact: true }).waitFor();
         await tiny.click();
         await message.waitFor();
         assert.notEqual(await askBriefly(chat, "Still there?"), "");
@@ -95,7 +95,7 @@ describe("on WebGPU", () => {
       await message.waitFor();
       await page.evaluate(() => {
         const element = document.querySelector("parhelion-chat");
-        element.settings = { ...element.settings, maxTokens: 48 };
+        element.settings = { ...element.settings, maxTokens: 24 };
       });
       await message.fill("Tell me a story");
       await page.keyboard.press("Enter");

@@ -124,6 +124,7 @@ describe("the conversation", () => {
     await chat.page.evaluate(() => (globalThis.fake.answer = "Otherwise."));
     await chat.regenerate.click();
     await chat.answers.getByText("Otherwise.").waitFor();
+    assert.ok(await chat.message.evaluate((input) => input.getRootNode().activeElement === input), "the focus is not lost");
     assert.equal(await chat.answers.count(), 1);
     const asked = await chat.page.evaluate(() => globalThis.fake.calls.filter((call) => call.messages));
     assert.deepEqual(asked[1].messages, asked[0].messages);

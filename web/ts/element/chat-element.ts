@@ -54,7 +54,7 @@ export class ParhelionChatElement extends HTMLElement {
   });
   readonly #loading = new LoadingView({ stop: () => this.#chat.stop(), remedy: (remedy) => this.#remedy(remedy) });
   readonly #conversation = new ConversationView({
-    regenerate: () => void this.#chat.regenerate(),
+    regenerate: () => this.#regenerate(),
     copy: (text, from) => void this.#copy(text, from),
     remedy: (remedy) => this.#remedy(remedy),
     suggest: (text) => this.#suggest(text),
@@ -84,11 +84,18 @@ export class ParhelionChatElement extends HTMLElement {
   #support: Support | undefined;
   #begun = false;
 
+  /** Escape stops the answer wherever in the chat the keyboard is, and when it is nowhere in particular. */
+  readonly #key = (event: KeyboardEvent): void => {
+    const { activeElement } = document;
+    const mine = activeElement === this || activeElement === document.body || activeElement === null;
+    const inDialog = this.#root.activeElement?.closest("dialog") != null;
+    if (event.key === "Escape" && mine && !inDialog && this.#chat.activity === "answering") this.#chat.stop();
+  };
+
   constructor() {
     super();
     this.#root.adoptedStyleSheets = [styleSheet()];
     this.#root.append(this.#buildFrame());
-    this.addEventListener("keydown", (event) => this.#key(event));
   }
 
   /** The settings; setting them replaces all, and what is missing or out of range takes its default. */
@@ -132,6 +139,7 @@ export class ParhelionChatElement extends HTMLElement {
   }
 
   connectedCallback(): void {
+    document.addEventListener("keydown", this.#key);
     if (this.#begun) return;
     this.#begun = true;
     this.#update();
@@ -139,6 +147,7 @@ export class ParhelionChatElement extends HTMLElement {
   }
 
   disconnectedCallback(): void {
+    document.removeEventListener("keydown", this.#key);
     // Moving an element disconnects and connects it in one go: only one that stays away gives its model back.
     queueMicrotask(() => {
       if (this.isConnected) return;
@@ -262,6 +271,12 @@ export class ParhelionChatElement extends HTMLElement {
     void this.#chat.send(text);
   }
 
+  #regenerate(): void {
+    void this.#chat.regenerate();
+    // The button that was pressed went with the answer it stood under.
+    this.#composer.focus();
+  }
+
   #suggest(text: string): void {
     this.#composer.text = text;
     this.#composer.focus();
@@ -283,8 +298,8 @@ export class ParhelionChatElement extends HTMLElement {
     const chat = this.#chat;
     const answering = chat.failure === undefined;
     const actions: Record<Remedy, () => void> = {
-      retry: () => void (answering ? chat.regenerate() : chat.reload()),
-      resume: () => void (answering ? chat.regenerate() : chat.reload()),
+      retry: () => (answering ? this.#regenerate() : void chat.reload()),
+      resume: () => (answering ? this.#regenerate() : void chat.reload()),
       "start-over": () => void chat.startOver(),
       "reload-model": () => void chat.reload(),
       "use-cpu": () => void chat.loadOnCpu(),
@@ -372,10 +387,5 @@ export class ParhelionChatElement extends HTMLElement {
 
   #emit(name: string, detail: unknown): void {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
-  }
-
-  #key(event: KeyboardEvent): void {
-    const inDialog = this.#root.activeElement?.closest("dialog") != null;
-    if (event.key === "Escape" && !inDialog && this.#chat.activity === "answering") this.#chat.stop();
   }
 }
