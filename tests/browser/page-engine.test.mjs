@@ -36,7 +36,12 @@ async function withPage(options, path, body) {
     const page = await browser.open();
     page.setDefaultTimeout(60_000);
     await page.goto(server.url(path));
-    await body({ browser, page, ...controls(page), tiny: page.getByRole("button", { name: /(Download|Load|Resume).*Tiny/ }) });
+    await body({
+      browser,
+      page,
+      ...controls(page),
+      tiny: page.getByRole("button", { name: /(Download|Load|Resume).*Tiny/ }),
+    });
     assert.deepEqual(browser.errors, []);
   } finally {
     await browser.close();
@@ -44,7 +49,13 @@ async function withPage(options, path, body) {
 }
 
 /** Waits for the first words of the last answer. */
-const begun = (answers) => answers.last().locator(".answer").getByText(/\S+ \S+/).first().waitFor();
+const begun = (answers) =>
+  answers
+    .last()
+    .locator(".answer")
+    .getByText(/\S+ \S+/)
+    .first()
+    .waitFor();
 
 /** Asks and stops after the first words; returns the answer's text. */
 async function askBriefly({ page, message, answers, regenerate }, question) {
@@ -57,37 +68,45 @@ async function askBriefly({ page, message, answers, regenerate }, question) {
 }
 
 describe("on WebGPU", () => {
-  test("a listed model is loaded, asked, stopped and asked again, and still chats when the network is gone", SLOW, async () => {
-    await withPage({}, "/", async (chat) => {
-      const { browser, page, tiny, message, answers } = chat;
-      await page.getByText("MIT").waitFor();
-      await tiny.press("Enter");
-      await message.waitFor();
-      assert.notEqual(await askBriefly(chat, "Good morning"), "");
-      await answers.getByText(/\d tok\/s · [\d,]+ tokens · .*stopped/).waitFor();
-      await page.getByText(/^[1-9]\d* of [\d,]+ tokens of context used$/).waitFor();
-      await chat.regenerate.click();
-      await begun(answers);
-      await page.keyboard.press("Escape");
-      await chat.regenerate.waitFor();
-
-      await page.evaluate(() => navigator.serviceWorker.ready);
-      await browser.context.setOffline(true);
-      server.offline();
-      try {
-        await page.reload();
-        await page.getByText("On this device", { exact: true }).waitFor();
-        await tiny.click();
+  test(
+    "a listed model is loaded, asked, stopped and asked again, and still chats when the network is gone",
+    SLOW,
+    async () => {
+      await withPage({}, "/", async (chat) => {
+        const { browser, page, tiny, message, answers } = chat;
+        await page.getByText("MIT").waitFor();
+        await tiny.press("Enter");
         await message.waitFor();
-        assert.notEqual(await askBriefly(chat, "Still there?"), "");
-      } finally {
-        server.offline(false);
-        await browser.context.setOffline(false);
-      }
-      // What the browser itself says of the requests that fail without a network.
-      browser.errors.splice(0, Infinity, ...browser.errors.filter((error) => !/ERR_INTERNET_DISCONNECTED|ERR_FAILED/.test(error)));
-    });
-  });
+        assert.notEqual(await askBriefly(chat, "Good morning"), "");
+        await answers.getByText(/\d tok\/s · [\d,]+ tokens · .*stopped/).waitFor();
+        await page.getByText(/^[1-9]\d* of [\d,]+ tokens of context used$/).waitFor();
+        await chat.regenerate.click();
+        await begun(answers);
+        await page.keyboard.press("Escape");
+        await chat.regenerate.waitFor();
+
+        await page.evaluate(() => navigator.serviceWorker.ready);
+        await browser.context.setOffline(true);
+        server.offline();
+        try {
+          await page.reload();
+          await page.getByText("On this device", { exact: true }).waitFor();
+          await tiny.click();
+          await message.waitFor();
+          assert.notEqual(await askBriefly(chat, "Still there?"), "");
+        } finally {
+          server.offline(false);
+          await browser.context.setOffline(false);
+        }
+        // What the browser itself says of the requests that fail without a network.
+        browser.errors.splice(
+          0,
+          Infinity,
+          ...browser.errors.filter((error) => !/ERR_INTERNET_DISCONNECTED|ERR_FAILED/.test(error)),
+        );
+      });
+    },
+  );
 
   test("an answer survives the loss of the device", SLOW, async () => {
     await withPage({}, "/", async ({ page, tiny, message, answers, regenerate }) => {
@@ -148,7 +167,10 @@ describe("what servers do wrong", () => {
     }
     await withPage({}, "/", async ({ browser, page, message }) => {
       const address = page.getByLabel("Address of a GGUF file");
-      const lines = [...Object.entries(faults).map(([name, [, line]]) => [name, line]), ["damaged", "This file is damaged, or no model file."]];
+      const lines = [
+        ...Object.entries(faults).map(([name, [, line]]) => [name, line]),
+        ["damaged", "This file is damaged, or no model file."],
+      ];
       for (const [name, line] of lines) {
         await address.fill(`/${name}.gguf`);
         await address.press("Enter");
@@ -169,12 +191,18 @@ describe("a new version of the page", () => {
   test("waits until the reader reloads", SLOW, async () => {
     await withPage({}, "/", async ({ page }) => {
       await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
-      const index = (await readFile(join(DIST, "index.html"), "utf8")).replace(/<title>.*<\/title>/, "<title>Newer</title>");
+      const index = (await readFile(join(DIST, "index.html"), "utf8")).replace(
+        /<title>.*<\/title>/,
+        "<title>Newer</title>",
+      );
       const worker = await readFile(join(DIST, "sw.js"), "utf8");
       const { createHash } = await import("node:crypto");
       const hash = createHash("sha256").update(index).digest("hex");
       server.mount("/index.html", index);
-      server.mount("/sw.js", worker.replace(/("index\.html": ")[0-9a-f]+/, `$1${hash}`).replace(/("version": ")[0-9a-f]+/, "$1f00d"));
+      server.mount(
+        "/sw.js",
+        worker.replace(/("index\.html": ")[0-9a-f]+/, `$1${hash}`).replace(/("version": ")[0-9a-f]+/, "$1f00d"),
+      );
       await page.reload();
       assert.doesNotMatch(await page.title(), /Newer/, "the version at hand goes on until then");
       await page.getByText("A new version of this page is ready.").waitFor();

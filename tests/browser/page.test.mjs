@@ -13,7 +13,17 @@ const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 
 /** A long answer with everything that is rendered, and what must not be. */
 const RICH = [
-  "## Summary", "It has **two parts** and `code`:", "", "1. First", "2. Second", "   - inner", "", "```html", "<b>not bold</b>", "```", "",
+  "## Summary",
+  "It has **two parts** and `code`:",
+  "",
+  "1. First",
+  "2. Second",
+  "   - inner",
+  "",
+  "```html",
+  "<b>not bold</b>",
+  "```",
+  "",
   "<img src=x onerror=alert(1)> [link](https://example.com)",
 ].join("\n");
 
@@ -23,7 +33,9 @@ let open = [];
 
 before(async () => {
   server = await serveFake();
-  browser = await Browser.launch({ context: { serviceWorkers: "block", permissions: ["clipboard-read", "clipboard-write"] } });
+  browser = await Browser.launch({
+    context: { serviceWorkers: "block", permissions: ["clipboard-read", "clipboard-write"] },
+  });
 });
 after(async () => {
   await browser?.close();
@@ -49,7 +61,9 @@ async function accessibilityFaults(page) {
   await page.evaluate(AXE);
   return page.evaluate(async () => {
     const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
-    return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.flat().join(" ")} ${node.failureSummary}`));
+    return violations.flatMap(({ id, nodes }) =>
+      nodes.map((node) => `${id}: ${node.target.flat().join(" ")} ${node.failureSummary}`),
+    );
   });
 }
 
@@ -62,23 +76,32 @@ describe("by keyboard", () => {
     const reached = [];
     for (let step = 0; step < 12 && !reached.at(-1)?.startsWith("Download"); step += 1) {
       await page.keyboard.press("Tab");
-      reached.push(await page.evaluate(() => {
-        const { activeElement } = document.activeElement.shadowRoot ?? document;
-        return activeElement?.getAttribute("aria-label") ?? activeElement?.textContent ?? "";
-      }));
+      reached.push(
+        await page.evaluate(() => {
+          const { activeElement } = document.activeElement.shadowRoot ?? document;
+          return activeElement?.getAttribute("aria-label") ?? activeElement?.textContent ?? "";
+        }),
+      );
     }
     assert.deepEqual(reached.slice(0, 2), ["Models", "Settings"]);
     assert.match(reached.at(-1), /^Download: SmolLM2/);
     await page.keyboard.press("Enter");
     await message.waitFor();
-    assert.ok(await message.evaluate((input) => input.getRootNode().activeElement === input), "the message has the focus");
+    assert.ok(
+      await message.evaluate((input) => input.getRootNode().activeElement === input),
+      "the message has the focus",
+    );
     await page.keyboard.type("first line");
     await page.keyboard.press("Shift+Enter");
     await page.keyboard.type("second line");
     await page.keyboard.press("Enter");
     assert.equal(await message.inputValue(), "");
     await answers.getByText("word word word").waitFor();
-    assert.equal(await announced.textContent(), "SmolLM2 135M Instruct is ready. Write a message.", "tokens are not announced");
+    assert.equal(
+      await announced.textContent(),
+      "SmolLM2 135M Instruct is ready. Write a message.",
+      "tokens are not announced",
+    );
     await page.keyboard.press("Escape");
     await regenerate.waitFor();
     assert.match(await announced.textContent(), /^Stopped\. word/);
@@ -106,7 +129,9 @@ describe("the conversation", () => {
     await load(chat);
     await ask(chat);
     const answer = chat.answers.locator(".answer");
-    const tags = await answer.evaluate((root) => [...new Set([...root.querySelectorAll("*")].map((node) => node.localName))].sort());
+    const tags = await answer.evaluate((root) =>
+      [...new Set([...root.querySelectorAll("*")].map((node) => node.localName))].sort(),
+    );
     assert.deepEqual(tags, ["button", "code", "div", "li", "ol", "p", "path", "pre", "span", "strong", "svg", "ul"]);
     assert.equal(await answer.locator("pre").textContent(), "<b>not bold</b>");
     assert.match(await answer.textContent(), /<img src=x onerror=alert\(1\)> \[link\]/);
@@ -124,7 +149,10 @@ describe("the conversation", () => {
     await chat.page.evaluate(() => (globalThis.fake.answer = "Otherwise."));
     await chat.regenerate.click();
     await chat.answers.getByText("Otherwise.").waitFor();
-    assert.ok(await chat.message.evaluate((input) => input.getRootNode().activeElement === input), "the focus is not lost");
+    assert.ok(
+      await chat.message.evaluate((input) => input.getRootNode().activeElement === input),
+      "the focus is not lost",
+    );
     assert.equal(await chat.answers.count(), 1);
     const asked = await chat.page.evaluate(() => globalThis.fake.calls.filter((call) => call.messages));
     assert.deepEqual(asked[1].messages, asked[0].messages);
@@ -157,11 +185,23 @@ describe("the conversation", () => {
     const { messages, options } = calls.find((call) => call.messages);
     assert.deepEqual(messages[0], { role: "system", content: "Be brief." });
     assert.deepEqual({ ...options }, { temperature: 0, topP: 0.95, topK: 40, maxTokens: 1024, seed: 7 });
-    assert.equal(JSON.parse(await chat.page.evaluate(() => localStorage.getItem("parhelion.settings"))).system, "Be brief.");
+    assert.equal(
+      JSON.parse(await chat.page.evaluate(() => localStorage.getItem("parhelion.settings"))).system,
+      "Be brief.",
+    );
   });
 
   test("stored models are listed with their sizes and deleted", async () => {
-    const entry = (key, name, bytes) => ({ key, name, url: `https://models.example/${name}`, bytes, size: bytes, complete: true, verified: true, lastUsed: 0 });
+    const entry = (key, name, bytes) => ({
+      key,
+      name,
+      url: `https://models.example/${name}`,
+      bytes,
+      size: bytes,
+      complete: true,
+      verified: true,
+      lastUsed: 0,
+    });
     const chat = await start({ stored: [entry("a", "one.gguf", 98e6), entry("b", "two.gguf", 2e9)] });
     await chat.page.getByRole("button", { name: "Models" }).click();
     const dialog = chat.page.getByRole("dialog", { name: "Model and storage" });
@@ -173,13 +213,36 @@ describe("the conversation", () => {
     await chat.page.getByRole("button", { name: "Load: two" }).waitFor();
   });
 
+  test("a model that the server has too is taken from there, and listed once", async () => {
+    const entry = {
+      id: "smollm2-135m-instruct",
+      title: "SmolLM2 135M Instruct",
+      bytes: 98362432,
+      sha256: "0a",
+      url: "smol.gguf",
+    };
+    server.mount("/models/index.json", Buffer.from(JSON.stringify([entry, { id: 1 }])));
+    const chat = await start();
+    server.mount("/models/index.json", Buffer.from("[]"));
+    await chat.page.getByRole("button", { name: /^Download.*Gemma/ }).waitFor();
+    assert.equal(await chat.download.count(), 1);
+    await load(chat);
+    assert.deepEqual(await chat.page.evaluate(() => globalThis.fake.calls.find((call) => call.load).load), {
+      url: [server.url("/models/smol.gguf"), "https://models.example/smollm2.gguf"],
+      sha256: "0a",
+      size: 98362432,
+    });
+  });
+
   test("a dropped file is read in place", async () => {
     const chat = await start();
     await chat.download.waitFor();
     await chat.page.evaluate(() => {
       const dataTransfer = new DataTransfer();
       dataTransfer.items.add(new File(["GGUF"], "mine.gguf"));
-      document.querySelector("parhelion-chat").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+      document
+        .querySelector("parhelion-chat")
+        .dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
     });
     await chat.message.waitFor();
     assert.equal(await chat.page.evaluate(() => globalThis.fake.calls.find((call) => call.load).load), "mine.gguf");
@@ -223,8 +286,13 @@ describe("looks", () => {
     await ask(chat);
     const small = await chat.page.evaluate(() => {
       const { shadowRoot } = document.querySelector("parhelion-chat");
-      const boxes = [...shadowRoot.querySelectorAll("button, summary, textarea")].map((node) => [node, node.getBoundingClientRect()]);
-      return boxes.filter(([, box]) => box.width > 0 && Math.min(box.width, box.height) < 44).map(([node]) => node.outerHTML);
+      const boxes = [...shadowRoot.querySelectorAll("button, summary, textarea")].map((node) => [
+        node,
+        node.getBoundingClientRect(),
+      ]);
+      return boxes
+        .filter(([, box]) => box.width > 0 && Math.min(box.width, box.height) < 44)
+        .map(([node]) => node.outerHTML);
     });
     assert.deepEqual(small, []);
   });
@@ -284,7 +352,18 @@ describe("errors", () => {
     await cpu.message.waitFor();
     const shorter = await loadsAfter("out-of-memory", "Load with half the context");
     await shorter.message.waitFor();
-    const stored = [{ key: "a", name: "x", url: "https://models.example/smollm2.gguf", bytes: 1, size: 1, complete: true, verified: true, lastUsed: 0 }];
+    const stored = [
+      {
+        key: "a",
+        name: "x",
+        url: "https://models.example/smollm2.gguf",
+        bytes: 1,
+        size: 1,
+        complete: true,
+        verified: true,
+        lastUsed: 0,
+      },
+    ];
     const again = await loadsAfter("integrity", "Start the download over", { stored });
     await again.message.waitFor();
     const second = (chat) => chat.page.evaluate(() => globalThis.fake.calls.filter((call) => call.load)[1].options);

@@ -22,7 +22,11 @@ await cp(join(web, "page"), dist, { recursive: true });
 const entries = await readdir(dist, { recursive: true, withFileTypes: true });
 const paths = entries
   .filter((entry) => entry.isFile())
-  .map((entry) => relative(dist, join(entry.parentPath ?? entry.path, entry.name)).split(sep).join("/"))
+  .map((entry) =>
+    relative(dist, join(entry.parentPath ?? entry.path, entry.name))
+      .split(sep)
+      .join("/"),
+  )
   .filter((path) => PAGE_FILE.test(path) && !LEFT_OUT.has(path))
   .sort();
 

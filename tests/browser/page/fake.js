@@ -119,7 +119,7 @@ class FakeSession {
 }
 
 const PHASES = [
-  ["download", 98362432], ["verify", 98362432], ["check", 24], ["compile", 19], ["upload", 98362432],
+  ["download", 98362432], ["verify", 98362432], ["upload", 98362432], ["compile", 19], ["check", 24],
 ];
 
 async function load(source, options) {

@@ -21,7 +21,12 @@ export async function serveFake() {
  * @param {object} fake what the stand-in does: see `fake.js`
  * @param {{ width?: number, height?: number, scheme?: "light" | "dark", path?: string }} look
  */
-export async function openPage(browser, server, fake = {}, { width = 1280, height = 800, scheme = "light", path = "/" } = {}) {
+export async function openPage(
+  browser,
+  server,
+  fake = {},
+  { width = 1280, height = 800, scheme = "light", path = "/" } = {},
+) {
   const page = await browser.open();
   await page.setViewportSize({ width, height });
   await page.emulateMedia({ colorScheme: scheme });

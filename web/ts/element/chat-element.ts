@@ -4,7 +4,7 @@
 import { Parhelion, ParhelionError } from "../index.js";
 import type { Session } from "../index.js";
 import type { ChatMessage, ModelSource, SessionInfo, StorageUsage, StoredEntry, Support } from "../types.js";
-import { choiceFor, choiceFromCatalogue, choiceFromFile, fetchServedChoices } from "./choices.js";
+import { choiceFor, choiceFromCatalogue, choiceFromFile, fetchServedChoices, joinChoices } from "./choices.js";
 import type { ModelChoice } from "./choices.js";
 import { ComposerView } from "./composer.js";
 import { ConversationView } from "./conversation.js";
@@ -71,7 +71,11 @@ export class ParhelionChatElement extends HTMLElement {
     change: () => void this.#chooseAnother(),
   });
   readonly #status = h("div", { class: "visually-hidden", attributes: { role: "status", "aria-live": "polite" } });
-  readonly #drop = acceptDrops(this, () => !this.#fixed, (file) => this.#start(choiceFromFile(file)));
+  readonly #drop = acceptDrops(
+    this,
+    () => !this.#fixed,
+    (file) => this.#start(choiceFromFile(file)),
+  );
   readonly #modelName = h("span", { class: "brand-name", part: "title" });
   readonly #newChat = button("New chat", { look: "bar", icon: "plus", onClick: () => this.#startNewChat() });
   readonly #chatView = h("div", { class: "body" }, this.#conversation.element, this.#composer.element);
@@ -245,7 +249,7 @@ export class ParhelionChatElement extends HTMLElement {
   #updatePicker(): void {
     const model = this.getAttribute("model");
     this.#picker.update({
-      choices: model === null ? [...this.#served, ...this.#catalogue] : [this.#choiceFor(model)],
+      choices: model === null ? joinChoices(this.#served, this.#catalogue) : [this.#choiceFor(model)],
       stored: this.#stored,
       support: this.#support,
       cpuChosen: this.#chat.settings.device === "cpu",
@@ -361,7 +365,8 @@ export class ParhelionChatElement extends HTMLElement {
   }
 
   #answered(turn: Turn): void {
-    if (turn.failure === undefined) this.#announce(turn.state === "stopped" ? `Stopped. ${turn.content}` : turn.content);
+    if (turn.failure === undefined)
+      this.#announce(turn.state === "stopped" ? `Stopped. ${turn.content}` : turn.content);
     this.#emit("parhelion-answer", { content: turn.content, timings: turn.timings, finished: turn.state === "done" });
   }
 

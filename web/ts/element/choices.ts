@@ -1,10 +1,12 @@
 // The models a user can choose from: the built-in catalogue, the ones the page's server lists, and what is stored.
 
-import type { CatalogueEntry, ModelSource, StoredEntry } from "../types.js";
+import type { CatalogueEntry, ModelSource, RemoteFile, StoredEntry } from "../types.js";
 import { nameFromUrl } from "./format.js";
 
 /** A model that can be loaded with one click. */
 export interface ModelChoice {
+  /** The name that lists know it by, if it is of a list. */
+  id?: string;
   /** What `Parhelion.load` gets. */
   source: ModelSource;
   /** The name for people. */
@@ -40,7 +42,7 @@ function titleAndNote(text: string): { title: string; note: string } {
 /** The choice for an entry of the catalogue. */
 export function choiceFromCatalogue(entry: CatalogueEntry): ModelChoice {
   const { id, license, bytes, urls, fileName } = entry;
-  return { source: id, ...titleAndNote(entry.title), license, bytes, urls, fileName };
+  return { id, source: id, ...titleAndNote(entry.title), license, bytes, urls, fileName };
 }
 
 /** The choice for an address. */
@@ -72,7 +74,12 @@ export function choiceFor(source: ModelSource, catalogue: readonly ModelChoice[]
   if (source instanceof URL) return choiceFromUrl(source.href);
   if (typeof source !== "string") {
     const urls = [source.url].flat();
-    return { ...choiceFromUrl(urls[0] ?? ""), source, urls, ...(source.size === undefined ? {} : { bytes: source.size }) };
+    return {
+      ...choiceFromUrl(urls[0] ?? ""),
+      source,
+      urls,
+      ...(source.size === undefined ? {} : { bytes: source.size }),
+    };
   }
   const known = catalogue.find((choice) => choice.source === source);
   return known ?? { ...choiceFromUrl(new URL(source, document.baseURI).href), source, title: nameFromUrl(source) };
@@ -80,7 +87,9 @@ export function choiceFor(source: ModelSource, catalogue: readonly ModelChoice[]
 
 /** What is stored of a choice, if anything. */
 export function storedOf(choice: ModelChoice, stored: readonly StoredEntry[]): StoredEntry | undefined {
-  return stored.find((entry) => choice.urls.includes(entry.url) || (entry.name === choice.fileName && entry.size === choice.bytes));
+  return stored.find(
+    (entry) => choice.urls.includes(entry.url) || (entry.name === choice.fileName && entry.size === choice.bytes),
+  );
 }
 
 /**
@@ -92,18 +101,40 @@ export async function fetchServedChoices(address: string): Promise<ModelChoice[]
     const response = await fetch(address);
     if (!response.ok) return [];
     const entries: unknown = await response.json();
-    return Array.isArray(entries) ? entries.filter(isServedEntry).map((entry) => choiceFromServed(entry, response.url)) : [];
+    return Array.isArray(entries)
+      ? entries.filter(isServedEntry).map((entry) => choiceFromServed(entry, response.url))
+      : [];
   } catch {
     return [];
   }
 }
 
+/**
+ * Both lists as one. A model on both is taken from the page's own server, which is near, and otherwise from where the
+ * catalogue says.
+ */
+export function joinChoices(served: readonly ModelChoice[], catalogue: readonly ModelChoice[]): ModelChoice[] {
+  const both = (choice: ModelChoice): ModelChoice | undefined => catalogue.find(({ id }) => id === choice.id);
+  const near = served.map((choice) => {
+    const urls = [...choice.urls, ...(both(choice)?.urls ?? [])];
+    return { ...choice, urls, source: { ...(choice.source as RemoteFile), url: urls } };
+  });
+  return [...near, ...catalogue.filter(({ id }) => !served.some((choice) => choice.id === id))];
+}
+
 function isServedEntry(value: unknown): value is ServedEntry {
   if (typeof value !== "object" || value === null) return false;
   const entry = value as Record<string, unknown>;
-  const optional = (key: string, type: string): boolean => entry[key] === undefined || entry[key] === null || typeof entry[key] === type;
-  return typeof entry["id"] === "string" && typeof entry["title"] === "string" && typeof entry["url"] === "string" &&
-    optional("license", "string") && optional("bytes", "number") && optional("sha256", "string");
+  const optional = (key: string, type: string): boolean =>
+    entry[key] === undefined || entry[key] === null || typeof entry[key] === type;
+  return (
+    typeof entry["id"] === "string" &&
+    typeof entry["title"] === "string" &&
+    typeof entry["url"] === "string" &&
+    optional("license", "string") &&
+    optional("bytes", "number") &&
+    optional("sha256", "string")
+  );
 }
 
 function choiceFromServed(entry: ServedEntry, list: string): ModelChoice {
@@ -115,6 +146,7 @@ function choiceFromServed(entry: ServedEntry, list: string): ModelChoice {
       ...(entry.sha256 ? { sha256: entry.sha256 } : {}),
       ...(entry.bytes ? { size: entry.bytes } : {}),
     },
+    id: entry.id,
     ...titleAndNote(entry.title),
     ...(entry.license ? { license: entry.license } : {}),
     ...(entry.bytes ? { bytes: entry.bytes } : {}),

@@ -45,7 +45,12 @@ export class ComposerView {
         },
       },
       h("div", { class: "compose-box" }, this.#input, this.#button),
-      h("div", { class: "status-line", part: "status" }, h("span", { class: "context-part" }, this.#meter, this.#context), this.#device),
+      h(
+        "div",
+        { class: "status-line", part: "status" },
+        h("span", { class: "context-part" }, this.#meter, this.#context),
+        this.#device,
+      ),
     );
   }
 

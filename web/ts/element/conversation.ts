@@ -17,7 +17,11 @@ export interface ConversationActions {
   suggest(text: string): void;
 }
 
-const SUGGESTIONS = ["Why is the sky blue?", "Write a short poem about the winter sun.", "Explain recursion to a child."];
+const SUGGESTIONS = [
+  "Why is the sky blue?",
+  "Write a short poem about the winter sun.",
+  "Explain recursion to a child.",
+];
 
 /** Distance from the end, in CSS pixels, within which new text keeps the end in view. */
 const FOLLOW_WITHIN = 80;
@@ -121,7 +125,9 @@ export class ConversationView {
 
   #fillFoot(foot: HTMLElement, turn: Turn, last: boolean, chat: Chat): void {
     if (turn.state === "writing") {
-      const text = chat.recovering ? "The graphics device was lost. Loading the model again; the answer then goes on." : footText(turn);
+      const text = chat.recovering
+        ? "The graphics device was lost. Loading the model again; the answer then goes on."
+        : footText(turn);
       const waiting = turn.content === "" || chat.recovering;
       fill(foot, waiting && h("span", { class: "pulse" }), h("span", { class: "stats" }, text));
       return;
@@ -131,13 +137,24 @@ export class ConversationView {
       icon: "copy",
       onClick: (event) => this.#actions.copy(turn.content, event.currentTarget as HTMLButtonElement),
     });
-    const again = button("Regenerate answer", { look: "icon", icon: "redo", onClick: () => this.#actions.regenerate() });
+    const again = button("Regenerate answer", {
+      look: "icon",
+      icon: "redo",
+      onClick: () => this.#actions.regenerate(),
+    });
     again.disabled = !chat.ready;
-    const failure = turn.failure && failureBox(turn.failure, chat.model, last ? (remedy) => this.#actions.remedy(remedy) : undefined);
+    const failure =
+      turn.failure && failureBox(turn.failure, chat.model, last ? (remedy) => this.#actions.remedy(remedy) : undefined);
     fill(
       foot,
       failure,
-      h("div", { class: "foot-row" }, turn.content !== "" && copy, last && again, h("span", { class: "stats" }, footText(turn))),
+      h(
+        "div",
+        { class: "foot-row" },
+        turn.content !== "" && copy,
+        last && again,
+        h("span", { class: "stats" }, footText(turn)),
+      ),
     );
   }
 

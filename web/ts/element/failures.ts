@@ -58,7 +58,8 @@ const EXPLANATIONS: Record<ErrorCode, Explanation> = {
   },
   "device-lost": {
     title: "The graphics device was lost again.",
-    advice: "It was rebuilt once already. Close other programs that use the GPU, then load the model again; your chat is kept.",
+    advice:
+      "It was rebuilt once already. Close other programs that use the GPU, then load the model again; your chat is kept.",
     remedies: ["reload-model", "use-cpu", "choose"],
   },
   "out-of-memory": {
@@ -73,7 +74,8 @@ const EXPLANATIONS: Record<ErrorCode, Explanation> = {
   },
   "wrong-results": {
     title: "This graphics device computes wrongly, so it is not used.",
-    advice: "The check before loading gave wrong answers. Update the graphics driver, or use the CPU, which passed the same check.",
+    advice:
+      "The check before loading gave wrong answers. Update the graphics driver, or use the CPU, which passed the same check.",
     remedies: ["use-cpu", "retry"],
   },
   "unsupported-model": {
@@ -118,12 +120,14 @@ const EXPLANATIONS: Record<ErrorCode, Explanation> = {
   },
   "not-a-model": {
     title: "The address leads to a web page, not to a model file.",
-    advice: "Use the direct download link of the .gguf file; on model hubs it often contains “resolve” instead of “blob”.",
+    advice:
+      "Use the direct download link of the .gguf file; on model hubs it often contains “resolve” instead of “blob”.",
     remedies: ["choose", "retry"],
   },
   "no-ranges": {
     title: "This server cannot send a file in parts.",
-    advice: "The model needs a server that answers range requests. Download the file yourself and open it from this device.",
+    advice:
+      "The model needs a server that answers range requests. Download the file yourself and open it from this device.",
     remedies: ["choose", "retry"],
   },
   changed: {
@@ -148,7 +152,8 @@ const EXPLANATIONS: Record<ErrorCode, Explanation> = {
   },
   storage: {
     title: "The browser's storage cannot be used.",
-    advice: "Private windows and blocked site data prevent it. Use a normal window, or open a model file from this device.",
+    advice:
+      "Private windows and blocked site data prevent it. Use a normal window, or open a model file from this device.",
     remedies: ["retry", "choose"],
   },
   aborted: {

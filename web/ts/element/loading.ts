@@ -13,17 +13,17 @@ export interface LoadingActions {
   remedy(remedy: Remedy): void;
 }
 
-const STEPS = ["Download", "Check device", "Prepare kernels", "Load weights"] as const;
+const STEPS = ["Download", "Load weights", "Prepare device"] as const;
 
 const PHASES: Record<Phase, { step: number; text: string; bytes: boolean }> = {
   download: { step: 0, text: "Downloading", bytes: true },
   wait: { step: 0, text: "Another tab is downloading this model; waiting for it", bytes: true },
   verify: { step: 0, text: "Checking what was downloaded", bytes: true },
-  check: { step: 1, text: "Checking that this device computes correctly", bytes: false },
+  upload: { step: 1, text: "Loading weights into the device", bytes: true },
   compile: { step: 2, text: "Preparing kernels for this device", bytes: false },
-  upload: { step: 3, text: "Loading weights into the device", bytes: true },
-  ready: { step: 3, text: "Ready", bytes: false },
-  recovering: { step: 3, text: "The graphics device was lost; loading the model again", bytes: false },
+  check: { step: 2, text: "Checking that this device computes correctly", bytes: false },
+  ready: { step: 2, text: "Nearly ready", bytes: false },
+  recovering: { step: 2, text: "The graphics device was lost; loading the model again", bytes: false },
 };
 
 /** What a phase is called, for the status line. */
@@ -60,7 +60,16 @@ export class LoadingView {
     this.#actions = actions;
     this.#bar = h(
       "div",
-      { class: "bar", part: "progress", attributes: { role: "progressbar", "aria-label": "Loading the model", "aria-valuemin": 0, "aria-valuemax": 100 } },
+      {
+        class: "bar",
+        part: "progress",
+        attributes: {
+          role: "progressbar",
+          "aria-label": "Loading the model",
+          "aria-valuemin": 0,
+          "aria-valuemax": 100,
+        },
+      },
       this.#fill,
     );
     this.#stop = button("Stop", { onClick: () => actions.stop() });
@@ -73,7 +82,11 @@ export class LoadingView {
       this.#numbers,
       h("div", { class: "row" }, this.#stop),
     );
-    this.element = h("div", { class: "scroll" }, h("div", { class: "column loading" }, this.#title, this.#working, this.#failed));
+    this.element = h(
+      "div",
+      { class: "scroll" },
+      h("div", { class: "column loading" }, this.#title, this.#working, this.#failed),
+    );
   }
 
   /** Puts the keyboard where the next step is: on the stop button, or the first remedy. */
@@ -90,7 +103,11 @@ export class LoadingView {
     this.#failed.hidden = failure === undefined;
     if (failure !== this.#shownFailure) {
       this.#shownFailure = failure;
-      if (failure !== undefined) fill(this.#failed, failureBox(failure, chat.model, (remedy) => this.#actions.remedy(remedy)));
+      if (failure !== undefined)
+        fill(
+          this.#failed,
+          failureBox(failure, chat.model, (remedy) => this.#actions.remedy(remedy)),
+        );
     }
     if (failure === undefined) this.#updateProgress(progress);
   }
@@ -106,7 +123,11 @@ export class LoadingView {
     const known = progress?.total !== undefined && progress.total > 0;
     const fraction = known ? Math.min(1, progress.done / (progress.total ?? 1)) : undefined;
     setAttribute(this.#bar, "aria-valuenow", fraction === undefined ? undefined : Math.round(fraction * 100));
-    setAttribute(this.#bar, "aria-valuetext", `${phaseText(progress)} ${progress === undefined ? "" : progressNumbers(progress)}`.trim());
+    setAttribute(
+      this.#bar,
+      "aria-valuetext",
+      `${phaseText(progress)} ${progress === undefined ? "" : progressNumbers(progress)}`.trim(),
+    );
     this.#bar.classList.toggle("unknown", fraction === undefined);
     this.#fill.style.transform = fraction === undefined ? "" : `scaleX(${fraction})`;
   }

@@ -128,7 +128,10 @@ export class MarkdownView {
         return inlineInto(h("p"), block.text);
       case "heading":
         // Headings of an answer stand below those of the page, whatever level the model chose.
-        return inlineInto(h("p", { class: "answer-heading", attributes: { role: "heading", "aria-level": 4 } }), block.text);
+        return inlineInto(
+          h("p", { class: "answer-heading", attributes: { role: "heading", "aria-level": 4 } }),
+          block.text,
+        );
       case "code":
         return this.#code(block.language, block.text);
       case "list":

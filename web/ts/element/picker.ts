@@ -1,5 +1,6 @@
 // Choosing a model: what this is, the models at hand with size, time and licence, an address, or a file.
 
+import { CPU_BYTES } from "../limits.js";
 import type { StoredEntry, Support } from "../types.js";
 import { choiceFromFile, choiceFromStored, choiceFromUrl, storedOf } from "./choices.js";
 import type { ModelChoice } from "./choices.js";
@@ -24,9 +25,6 @@ export interface PickerContent {
   fixed: boolean;
 }
 
-/** Files up to this size are offered on the CPU; larger ones would answer too slowly to be of use. */
-const CPU_LIMIT = 200e6;
-
 /** What a download time is estimated with, in megabits per second: usual for a home connection, and named beside it. */
 const USUAL_MEGABITS = 25;
 
@@ -46,7 +44,12 @@ export class PickerView {
     this.#address = h("input", {
       class: "input",
       attributes: {
-        type: "text", inputmode: "url", id: "address", placeholder: "https://…/model.gguf", autocomplete: "off", spellcheck: "false",
+        type: "text",
+        inputmode: "url",
+        id: "address",
+        placeholder: "https://…/model.gguf",
+        autocomplete: "off",
+        spellcheck: "false",
         "aria-describedby": "address-problem",
       },
     });
@@ -59,8 +62,12 @@ export class PickerView {
         { class: "column welcome" },
         mark("mark large"),
         h("h2", { class: "display" }, "A language model that runs right here"),
-        h("p", { class: "lead" }, "Pick a model. It is downloaded once, kept in this browser, and runs on your own device: ",
-          "no account, no server, and nothing you write leaves this page."),
+        h(
+          "p",
+          { class: "lead" },
+          "Pick a model. It is downloaded once, kept in this browser, and runs on your own device: ",
+          "no account, no server, and nothing you write leaves this page.",
+        ),
         this.#notice,
         this.#list,
         this.#other,
@@ -74,10 +81,16 @@ export class PickerView {
     this.#updateNotice(content.support);
     const listed = [...content.choices];
     for (const entry of content.stored) {
-      if (!content.fixed && !listed.some((choice) => storedOf(choice, [entry]) !== undefined)) listed.push(choiceFromStored(entry));
+      if (!content.fixed && !listed.some((choice) => storedOf(choice, [entry]) !== undefined))
+        listed.push(choiceFromStored(entry));
     }
     const noGpu = content.support?.webgpu === false;
-    fill(this.#list, ...listed.map((choice) => this.#buildChoice(choice, storedOf(choice, content.stored), noGpu || content.cpuChosen)));
+    fill(
+      this.#list,
+      ...listed.map((choice) =>
+        this.#buildChoice(choice, storedOf(choice, content.stored), noGpu || content.cpuChosen),
+      ),
+    );
     this.#other.hidden = content.fixed;
     setText(this.#device, deviceLine(content));
   }
@@ -88,7 +101,7 @@ export class PickerView {
   }
 
   #buildChoice(choice: ModelChoice, stored: StoredEntry | undefined, onCpu: boolean): HTMLElement {
-    const tooLarge = onCpu && (choice.bytes ?? 0) > CPU_LIMIT;
+    const tooLarge = onCpu && (choice.bytes ?? 0) > CPU_BYTES;
     const ready = stored?.complete === true;
     const verb = ready ? "Load" : stored === undefined ? "Download" : "Resume";
     const load = button(onCpu ? `${verb} for the CPU` : verb, {
@@ -98,7 +111,11 @@ export class PickerView {
     });
     load.setAttribute("aria-label", `${load.textContent ?? verb}: ${choice.title}`);
     load.disabled = tooLarge;
-    const facts = [choice.bytes === undefined ? undefined : formatBytes(choice.bytes), choice.license, timeText(choice, stored)];
+    const facts = [
+      choice.bytes === undefined ? undefined : formatBytes(choice.bytes),
+      choice.license,
+      timeText(choice, stored),
+    ];
     return h(
       "li",
       { class: "choice", part: "model" },
@@ -107,7 +124,12 @@ export class PickerView {
         { class: "choice-text" },
         h("h3", {}, choice.title),
         choice.note !== "" && h("p", { class: "muted" }, choice.note),
-        h("p", { class: "facts" }, ready && h("span", { class: "badge" }, "On this device"), facts.filter(Boolean).join(" · ")),
+        h(
+          "p",
+          { class: "facts" },
+          ready && h("span", { class: "badge" }, "On this device"),
+          facts.filter(Boolean).join(" · "),
+        ),
         tooLarge && h("p", { class: "muted" }, "Too large for the CPU to answer at a useful speed."),
       ),
       load,
@@ -128,9 +150,18 @@ export class PickerView {
     });
     const form = h(
       "form",
-      { class: "address-form", attributes: { novalidate: true }, on: { submit: (event) => this.#submitAddress(event) } },
+      {
+        class: "address-form",
+        attributes: { novalidate: true },
+        on: { submit: (event) => this.#submitAddress(event) },
+      },
       h("label", { attributes: { for: "address" } }, "Address of a GGUF file"),
-      h("div", { class: "row grow" }, this.#address, h("button", { class: "button quiet", attributes: { type: "submit" } }, "Load")),
+      h(
+        "div",
+        { class: "row grow" },
+        this.#address,
+        h("button", { class: "button quiet", attributes: { type: "submit" } }, "Load"),
+      ),
       this.#problem,
     );
     return h(
@@ -166,7 +197,12 @@ export class PickerView {
     if (support === undefined || !missing) return;
     fill(
       this.#notice,
-      h("div", { class: "failure-title" }, icon("warning"), h("strong", {}, "No WebGPU here, so models run on the CPU")),
+      h(
+        "div",
+        { class: "failure-title" },
+        icon("warning"),
+        h("strong", {}, "No WebGPU here, so models run on the CPU"),
+      ),
       h("p", {}, `${support.reason ?? ""} ${support.advice ?? ""}`.trim()),
       h("p", {}, "Small models work now without it, only slower: choose one below."),
       browserHelp(),

@@ -35,12 +35,21 @@ export class SettingsView {
         actions.reload();
       },
     });
-    this.#reload = h("div", { class: "notice", attributes: { role: "status" } }, h("p", {}, "These take effect when the model is loaded again."), reload);
+    this.#reload = h(
+      "div",
+      { class: "notice", attributes: { role: "status" } },
+      h("p", {}, "These take effect when the model is loaded again."),
+      reload,
+    );
     this.#dialog.body.append(
       this.#group("answers", "Answers"),
       this.#group("loading", "Loading"),
       this.#reload,
-      h("div", { class: "row" }, button("Reset to defaults", { onClick: () => actions.change({ ...DEFAULT_SETTINGS }) })),
+      h(
+        "div",
+        { class: "row" },
+        button("Reset to defaults", { onClick: () => actions.change({ ...DEFAULT_SETTINGS }) }),
+      ),
     );
   }
 
@@ -112,7 +121,10 @@ function buildInput(field: Field, id: string): Control["input"] {
       return h("input", { class: "toggle", attributes: { ...shared, type: "checkbox", role: "switch" } });
     case "number": {
       const { min, max, step, empty } = field;
-      return h("input", { class: "input", attributes: { ...shared, type: "number", min, max, step, placeholder: empty } });
+      return h("input", {
+        class: "input",
+        attributes: { ...shared, type: "number", min, max, step, placeholder: empty },
+      });
     }
   }
 }

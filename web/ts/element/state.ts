@@ -208,13 +208,20 @@ export class Chat {
   #newTurn(role: Turn["role"]): Turn {
     const id = this.#nextId++;
     return {
-      id, role, content: "", state: "writing", tokens: 0, firstTokenAt: undefined, timings: undefined, failure: undefined,
+      id,
+      role,
+      content: "",
+      state: "writing",
+      tokens: 0,
+      firstTokenAt: undefined,
+      timings: undefined,
+      failure: undefined,
     };
   }
 
   #progressed(abort: AbortController, progress: Progress): void {
     if (this.#abort !== abort) return;
-    const over = progress.phase === "ready" || this.activity === "idle";
+    const over = this.activity === "idle" || (this.activity === "answering" && progress.phase === "ready");
     this.progress = over ? undefined : progress;
     this.#listener.changed();
   }
@@ -252,7 +259,8 @@ export class Chat {
       for await (const token of answer) this.#took(turn, token.text);
       const result = await answer.result;
       turn.timings = result.timings;
-      turn.state = result.finishReason === "cancelled" ? "stopped" : result.finishReason.startsWith("stop") ? "done" : "cut";
+      turn.state =
+        result.finishReason === "cancelled" ? "stopped" : result.finishReason.startsWith("stop") ? "done" : "cut";
       if (this.#session === session) this.info = await session.info();
     } catch (thrown) {
       const error = Failure.from(thrown);

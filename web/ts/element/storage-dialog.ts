@@ -68,25 +68,43 @@ export class StorageView {
     const kept = usage?.persisted === true;
     return section(
       "Stored models",
-      items.length === 0 ? h("p", { class: "muted" }, "No model is stored yet.") : h("ul", { class: "stored" }, ...items),
+      items.length === 0
+        ? h("p", { class: "muted" }, "No model is stored yet.")
+        : h("ul", { class: "stored" }, ...items),
       used !== undefined && h("p", { class: "muted" }, used, kept ? " The browser keeps it until you delete it." : ""),
       h(
         "div",
         { class: "row" },
         !kept && items.length > 0 && button("Ask the browser to keep them", { onClick: () => this.#actions.persist() }),
-        items.length > 1 && button("Delete all", { look: "danger", icon: "trash", onClick: () => this.#actions.clear() }),
+        items.length > 1 &&
+          button("Delete all", { look: "danger", icon: "trash", onClick: () => this.#actions.clear() }),
       ),
     );
   }
 
   #storedItem(entry: StoredEntry): HTMLElement {
-    const state = entry.complete ? formatBytes(entry.size) : `${formatBytes(entry.bytes)} of ${formatBytes(entry.size)} downloaded`;
-    const used = new Date(entry.lastUsed).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
-    const remove = button(`Delete ${entry.name}`, { look: "icon", icon: "trash", onClick: () => this.#actions.remove(entry) });
+    const state = entry.complete
+      ? formatBytes(entry.size)
+      : `${formatBytes(entry.bytes)} of ${formatBytes(entry.size)} downloaded`;
+    const used = new Date(entry.lastUsed).toLocaleDateString("en-GB", {
+      day: "numeric",
+      month: "short",
+      year: "numeric",
+    });
+    const remove = button(`Delete ${entry.name}`, {
+      look: "icon",
+      icon: "trash",
+      onClick: () => this.#actions.remove(entry),
+    });
     return h(
       "li",
       {},
-      h("div", { class: "choice-text" }, h("strong", { class: "file-name" }, entry.name), h("span", { class: "muted" }, `${state} · last used ${used}`)),
+      h(
+        "div",
+        { class: "choice-text" },
+        h("strong", { class: "file-name" }, entry.name),
+        h("span", { class: "muted" }, `${state} · last used ${used}`),
+      ),
       remove,
     );
   }
@@ -97,7 +115,11 @@ function section(title: string, ...children: (Node | string | false)[]): HTMLEle
 }
 
 function facts(rows: readonly (readonly [name: string, value: string])[]): HTMLElement {
-  return h("dl", { class: "fact-list" }, ...rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h(
+    "dl",
+    { class: "fact-list" },
+    ...rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
 }
 
 function modelFacts(info: SessionInfo): [string, string][] {
@@ -106,7 +128,10 @@ function modelFacts(info: SessionInfo): [string, string][] {
     ["File", info.name],
     ["Architecture", `${info.architecture}, ${formatParameters(info.parameters)} parameters, ${info.layers} layers`],
     ["Context", `${formatCount(info.context)} tokens`],
-    ["Memory", `${formatBytes(memory.now)} (weights ${formatBytes(memory.weights)}, conversation ${formatBytes(memory.kv)})`],
+    [
+      "Memory",
+      `${formatBytes(memory.now)} (weights ${formatBytes(memory.weights)}, conversation ${formatBytes(memory.kv)})`,
+    ],
     ["Loaded in", `${(timings.total / 1000).toFixed(1)} s`],
     ["Engine", info.version],
   ];
@@ -117,15 +142,26 @@ function deviceSection({ info, support }: StorageContent): HTMLElement | false {
   if (device !== undefined) {
     const rows: [string, string][] = [
       ["Runs on", device.backend === "scalar" ? "the CPU" : device.name],
-      ["Through", device.backend === "scalar" ? "WebAssembly" : `WebGPU${device.driver === "" ? "" : ` (${device.driver})`}`],
+      [
+        "Through",
+        device.backend === "scalar" ? "WebAssembly" : `WebGPU${device.driver === "" ? "" : ` (${device.driver})`}`,
+      ],
     ];
     if (device.backend !== "scalar") {
-      const width = device.subgroupMin === device.subgroupMax ? `${device.subgroupMin}` : `${device.subgroupMin}–${device.subgroupMax}`;
-      rows.push(["Subgroups", device.subgroups ? `yes, ${width} wide` : "no"], ["16-bit floats", device.f16 ? "yes" : "no"]);
+      const width =
+        device.subgroupMin === device.subgroupMax
+          ? `${device.subgroupMin}`
+          : `${device.subgroupMin}–${device.subgroupMax}`;
+      rows.push(
+        ["Subgroups", device.subgroups ? `yes, ${width} wide` : "no"],
+        ["16-bit floats", device.f16 ? "yes" : "no"],
+      );
       rows.push(["Largest buffer", formatBytes(device.maxBuffer)]);
     }
-    if (info !== undefined && info.check.dropped.length > 0) rows.push(["Not used, as it computes wrongly", info.check.dropped.join(", ")]);
-    if (info !== undefined && info.recoveries > 0) rows.push(["Recovered from a lost device", `${info.recoveries} time${info.recoveries === 1 ? "" : "s"}`]);
+    if (info !== undefined && info.check.dropped.length > 0)
+      rows.push(["Not used, as it computes wrongly", info.check.dropped.join(", ")]);
+    if (info !== undefined && info.recoveries > 0)
+      rows.push(["Recovered from a lost device", `${info.recoveries} time${info.recoveries === 1 ? "" : "s"}`]);
     return section("Device", facts(rows));
   }
   const offered = support?.device;

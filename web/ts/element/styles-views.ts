@@ -70,9 +70,10 @@ const CONVERSATION = `
 .foot { display: flex; flex-wrap: wrap; align-items: center; gap: 0.25rem 0.5rem; min-block-size: 2.75rem; margin-block-start: 0.25rem; }
 .turn.user .foot { display: none; }
 .foot .failure { flex: 1 1 100%; }
-.foot-row { display: flex; align-items: center; flex-wrap: wrap; margin-inline-start: -0.75rem; }
+.foot-row { display: flex; align-items: center; flex-wrap: wrap; }
+.foot-row .button { margin-inline-end: 0.25rem; }
+.foot-row .button:first-child { margin-inline-start: -0.75rem; }
 .stats { font-size: 0.8125rem; color: var(--muted); font-variant-numeric: tabular-nums; }
-.foot-row .stats { margin-inline-start: 0.375rem; }
 .pulse { inline-size: 0.625rem; block-size: 0.625rem; border-radius: 50%; background: var(--accent); animation: pulse 1.1s ease-in-out infinite alternate; }
 @keyframes pulse { from { opacity: 0.25; transform: scale(0.8); } }
 .empty { display: grid; gap: 0.75rem; padding-block: clamp(1rem, 8cqi, 4rem); }

@@ -1,9 +1,7 @@
 /** Which device a model runs on. */
 import { ParhelionError } from "../errors.js";
+import { CPU_BYTES } from "../limits.js";
 import type { DeviceChoice, Support } from "../types.js";
-
-/** The largest file that the CPU is offered for by itself, in bytes: SmolLM2-135M runs at reading speed, 1B does not. */
-const CPU_BYTES = 200_000_000;
 
 /**
  * The device for a choice.

@@ -14,7 +14,11 @@ export class Banner {
   ask(question: string, yes: string, onYes: () => void): void {
     const answer = (label: string, act: () => void): HTMLElement =>
       h("button", { attributes: { type: "button" }, on: { click: () => this.#answer(act) } }, label);
-    this.#element.replaceChildren(h("p", {}, question), answer(yes, onYes), answer("Not now", () => undefined));
+    this.#element.replaceChildren(
+      h("p", {}, question),
+      answer(yes, onYes),
+      answer("Not now", () => undefined),
+    );
     this.#element.hidden = false;
   }
 

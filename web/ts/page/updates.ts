@@ -24,7 +24,11 @@ export function offerUpdates(banner: Banner): void {
     .catch((error: unknown) => console.info("parhelion: this page will not work offline:", error));
 }
 
-function watch(worker: ServiceWorker | null, container: ServiceWorkerContainer, offer: (waiting: ServiceWorker) => void): void {
+function watch(
+  worker: ServiceWorker | null,
+  container: ServiceWorkerContainer,
+  offer: (waiting: ServiceWorker) => void,
+): void {
   worker?.addEventListener("statechange", () => {
     // The first version ever has nothing to replace and starts by itself.
     if (worker.state === "installed" && container.controller !== null) offer(worker);
