@@ -1,13 +1,12 @@
-// The page as people meet it: by keyboard, with a screen reader, on a phone, in the dark, and when things go wrong. The
-// engine is a stand-in here, so that every state can be reached at once; `page-engine.test.mjs` has the real one.
+// The page as people meet it: by keyboard, with a screen reader, on a phone, in the dark. The engine is a stand-in here, so
+// that every state can be reached at once; `page-engine.test.mjs` has the real one.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { after, afterEach, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
-import { Browser } from "./harness.mjs";
-import { ask, load, openPage, serveFake } from "./page/open.mjs";
+import { ask, fakeSuite, load } from "./page/open.mjs";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -20,40 +19,24 @@ const RICH = [
   "2. Second",
   "   - inner",
   "",
-  "```html",
-  "<b>not bold</b>",
-  "```",
+  "   ```html",
+  "   <b>not bold</b>",
+  "     indented",
+  "   ```",
   "",
   "<img src=x onerror=alert(1)> [link](https://example.com)",
 ].join("\n");
 
-let browser;
-let server;
-let open = [];
+const start = fakeSuite({ permissions: ["clipboard-read", "clipboard-write"] });
 
-before(async () => {
-  server = await serveFake();
-  browser = await Browser.launch({
-    context: { serviceWorkers: "block", permissions: ["clipboard-read", "clipboard-write"] },
-  });
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
-afterEach(async () => {
-  const violations = [];
-  for (const page of open) violations.push(...(await page.evaluate(() => globalThis.violations)));
-  await Promise.all(open.map((page) => page.close()));
-  open = [];
-  assert.deepEqual(violations, [], "nothing breaks the content security policy");
-  assert.deepEqual(browser.errors.splice(0), [], "nothing is reported on the console");
-});
-
-async function start(fake, look) {
-  const chat = await openPage(browser, server, fake, look);
-  open.push(chat.page);
-  return chat;
+/** A page whose list of models is `list`. */
+function serveList(server, list) {
+  server.mount("/served/index.json", list);
+  server.mount(
+    "/served.html",
+    '<!doctype html>\n<html lang="en"><title>Served</title><link rel="icon" href="data:,">' +
+      '<script type="module" src="./element/index.js"></script><parhelion-chat models="./served/index.json"></parhelion-chat></html>\n',
+  );
 }
 
 /** What axe-core finds wrong: names of controls, contrast, order of headings, roles. */
@@ -133,7 +116,7 @@ describe("the conversation", () => {
       [...new Set([...root.querySelectorAll("*")].map((node) => node.localName))].sort(),
     );
     assert.deepEqual(tags, ["button", "code", "div", "li", "ol", "p", "path", "pre", "span", "strong", "svg", "ul"]);
-    assert.equal(await answer.locator("pre").textContent(), "<b>not bold</b>");
+    assert.equal(await answer.locator("pre").textContent(), "<b>not bold</b>\n  indented");
     assert.match(await answer.textContent(), /<img src=x onerror=alert\(1\)> \[link\]/);
     assert.equal(await chat.announced.textContent(), RICH);
   });
@@ -221,14 +204,13 @@ describe("the conversation", () => {
       sha256: "0a",
       url: "smol.gguf",
     };
-    server.mount("/models/index.json", Buffer.from(JSON.stringify([entry, { id: 1 }])));
-    const chat = await start();
-    server.mount("/models/index.json", Buffer.from("[]"));
+    const list = Buffer.from(JSON.stringify([entry, { id: 1 }]));
+    const chat = await start({}, { prepare: (server) => serveList(server, list), path: "/served.html" });
     await chat.page.getByRole("button", { name: /^Download.*Gemma/ }).waitFor();
     assert.equal(await chat.download.count(), 1);
     await load(chat);
     assert.deepEqual(await chat.page.evaluate(() => globalThis.fake.calls.find((call) => call.load).load), {
-      url: [server.url("/models/smol.gguf"), "https://models.example/smollm2.gguf"],
+      url: [chat.server.url("/served/smol.gguf"), "https://models.example/smollm2.gguf"],
       sha256: "0a",
       size: 98362432,
     });
@@ -295,116 +277,5 @@ describe("looks", () => {
         .map(([node]) => node.outerHTML);
     });
     assert.deepEqual(small, []);
-  });
-});
-
-describe("loading", () => {
-  test("shows bytes, speed and time left, and stops", async () => {
-    const chat = await start({ holdAt: "download" });
-    await chat.download.click();
-    const bar = chat.page.getByRole("progressbar", { name: "Loading the model" });
-    await bar.waitFor();
-    assert.equal(await bar.getAttribute("aria-valuenow"), "42");
-    assert.equal(await bar.getAttribute("aria-valuetext"), "Downloading 41.3 MB of 98.4 MB · 12.3 MB/s · 5 s left");
-    await chat.page.evaluate(() => (globalThis.fake.holdAt = undefined));
-    await chat.page.keyboard.press("Enter"); // the focus is on Stop
-    await chat.page.getByRole("button", { name: "Resume the download" }).click();
-    await chat.message.waitFor();
-  });
-
-  test("a lost device is announced while it recovers", async () => {
-    const chat = await start({ lose: true });
-    await load(chat);
-    await chat.message.fill("Hello");
-    await chat.message.press("Enter");
-    await chat.answers.getByText("The graphics device was lost. Loading the model again").waitFor();
-    await chat.regenerate.waitFor();
-    assert.match(await chat.answers.textContent(), /short waves of light/);
-  });
-});
-
-describe("errors", () => {
-  test("every code has a line, advice and a button", async () => {
-    const chat = await start();
-    await chat.download.waitFor();
-    const codes = await chat.page.evaluate(async () => (await import("./errors.js")).ERROR_CODES);
-    assert.ok(codes.length > 20);
-    for (const code of codes) {
-      await chat.page.evaluate((next) => globalThis.fake.loadErrors.push(next), code);
-      await chat.page.evaluate(() => document.querySelector("parhelion-chat").load("smollm2-135m-instruct"));
-      const box = chat.page.locator(`parhelion-chat [data-code="${code}"]`);
-      await box.waitFor();
-      assert.match(await box.locator("strong").textContent(), /^[A-Z].{5,80}\.$/, code);
-      assert.ok((await box.locator("p").first().textContent()).length > 10, code);
-      assert.ok((await box.getByRole("button").count()) >= 1, code);
-      assert.match(await box.locator("details").textContent(), new RegExp(`${code}: Caused by a test`));
-    }
-  });
-
-  test("the buttons do what they say", async () => {
-    const loadsAfter = async (code, name, fake = {}) => {
-      const chat = await start({ loadErrors: [code], ...fake });
-      await chat.download.click();
-      await chat.page.getByRole("button", { name }).click();
-      return chat;
-    };
-    const cpu = await loadsAfter("no-device", "Use the CPU");
-    await cpu.message.waitFor();
-    const shorter = await loadsAfter("out-of-memory", "Load with half the context");
-    await shorter.message.waitFor();
-    const stored = [
-      {
-        key: "a",
-        name: "x",
-        url: "https://models.example/smollm2.gguf",
-        bytes: 1,
-        size: 1,
-        complete: true,
-        verified: true,
-        lastUsed: 0,
-      },
-    ];
-    const again = await loadsAfter("integrity", "Start the download over", { stored });
-    await again.message.waitFor();
-    const second = (chat) => chat.page.evaluate(() => globalThis.fake.calls.filter((call) => call.load)[1].options);
-    assert.equal((await second(cpu)).device, "cpu");
-    assert.equal((await second(shorter)).context, 4096);
-    assert.deepEqual(await again.page.evaluate(() => globalThis.fake.stored), []);
-    const room = await loadsAfter("quota", "Delete stored models");
-    await room.page.getByRole("dialog", { name: "Model and storage" }).waitFor();
-    const other = await loadsAfter("unsupported-model", "Choose another model");
-    await other.download.waitFor();
-  });
-
-  test("an answer that fails keeps the chat, and loading again goes on", async () => {
-    const chat = await start({ answerErrors: ["device-lost"] });
-    await load(chat);
-    await chat.message.fill("Hello");
-    await chat.message.press("Enter");
-    await chat.page.getByRole("button", { name: "Load the model again" }).click();
-    await chat.message.waitFor();
-    await chat.regenerate.click();
-    await chat.answers.getByText("scatters").waitFor();
-    assert.equal(await chat.answers.count(), 1);
-  });
-
-  test("without WebGPU the page says so, offers the CPU, and refuses what is too large for it", async () => {
-    const chat = await start({ webgpu: false });
-    await chat.page.getByText("No WebGPU here, so models run on the CPU").waitFor();
-    await chat.page.getByText("How to get WebGPU").click();
-    await chat.page.getByText(/Chrome and Edge: version 113/).waitFor();
-    assert.ok(await chat.page.getByRole("button", { name: /Gemma/ }).isDisabled());
-    await chat.download.click();
-    await chat.message.waitFor();
-    assert.equal(await chat.page.evaluate(() => globalThis.fake.calls.find((call) => call.load).options.device), "cpu");
-  });
-
-  test("an address that is none is refused where it is written", async () => {
-    const chat = await start();
-    const field = chat.page.getByLabel("Address of a GGUF file");
-    await field.fill("ftp://example.com/model.gguf");
-    await field.press("Enter");
-    await chat.page.getByText("Enter an address that begins with https://").waitFor();
-    assert.equal(await field.getAttribute("aria-invalid"), "true");
   });
 });

@@ -23,7 +23,7 @@ export const REMEDY_LABELS: Record<Remedy, string> = {
   "start-over": "Start the download over",
   "reload-model": "Load the model again",
   "use-cpu": "Use the CPU",
-  "smaller-context": "Load with half the context",
+  "smaller-context": "Load with a shorter context",
   "delete-models": "Delete stored models",
   choose: "Choose another model",
   "new-chat": "New chat",

@@ -21,7 +21,7 @@ export interface ListItem {
   text: string;
 }
 
-const FENCE = /^\s{0,3}(```+|~~~+)\s*([\w+#.-]*)[^`]*$/;
+const FENCE = /^(\s*)(```+|~~~+)\s*([\w+#.-]*)[^`]*$/;
 const HEADING = /^(#{1,6})\s+(.*?)\s*#*$/;
 const ITEM = /^(\s*)(?:([-*+])|(\d{1,9})[.)])\s+(.*)$/;
 const MAX_DEPTH = 3;
@@ -47,16 +47,22 @@ export function parseMarkdown(source: string): Block[] {
 }
 
 function readCode(lines: readonly string[], from: number, fence: RegExpExecArray, blocks: Block[]): number {
-  const marker = fence[1] ?? "```";
+  const [, indent = "", marker = "```", language = ""] = fence;
   const body: string[] = [];
   let at = from + 1;
   for (; at < lines.length; at += 1) {
     const line = (lines[at] ?? "").trim();
     if (line.startsWith(marker) && line.replaceAll(marker.charAt(0), "") === "") break;
-    body.push(lines[at] ?? "");
+    // Code inside a list item is indented as a whole, by as much as its fence.
+    body.push(dedent(lines[at] ?? "", indent.length));
   }
-  blocks.push({ kind: "code", language: fence[2] ?? "", text: body.join("\n") });
+  blocks.push({ kind: "code", language, text: body.join("\n") });
   return at + 1;
+}
+
+function dedent(line: string, most: number): string {
+  const indent = /^\s*/.exec(line)?.[0].length ?? 0;
+  return line.slice(Math.min(indent, most));
 }
 
 function readList(lines: readonly string[], from: number, blocks: Block[]): number {

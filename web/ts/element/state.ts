@@ -43,7 +43,8 @@ export interface ChatListener {
   failed(error: ParhelionError): void;
 }
 
-const HALVED_FROM = 8192;
+/** What a first attempt with less context asks for, in tokens; later ones halve it. */
+const SHORTER_CONTEXT = 2048;
 const SHORTEST_CONTEXT = 256;
 
 /** A conversation with one model at a time. */
@@ -155,9 +156,10 @@ export class Chat {
     await this.load(choice);
   }
 
-  /** Loads the present model with half the context. */
+  /** Loads the present model with less context. */
   async loadWithLessContext(): Promise<void> {
-    const context = Math.max(SHORTEST_CONTEXT, Math.floor((this.#settings.context ?? HALVED_FROM) / 2));
+    const present = this.#settings.context ?? 2 * SHORTER_CONTEXT;
+    const context = Math.max(SHORTEST_CONTEXT, Math.floor(present / 2));
     this.#settings = { ...this.#settings, context };
     await this.reload();
   }
