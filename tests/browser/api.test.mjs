@@ -78,15 +78,17 @@ test("a model loads, tells how, and streams the same answer each time", SLOW, as
 });
 
 test("tokens and texts go both ways, and logits come row by row", SLOW, async () => {
-  const { back, rows, best, greedy } = await page.evaluate(async () => {
+  const { back, rows, best, greedy, continued } = await page.evaluate(async () => {
     const tokens = await session.chatTokens(question);
     const [greedy] = (await session.complete(tokens, { maxTokens: 1, temperature: 0 }).result).tokens;
     const logits = await session.logits(tokens, tokens.length - 2);
     const { vocabulary } = await session.info();
     const last = logits.subarray(vocabulary);
-    return { back: await session.detokenize(await session.tokenize("Hello")), rows: logits.length / vocabulary, best: last.indexOf(Math.max(...last)), greedy };
+    const continued = (await session.complete("Hello", { maxTokens: 1 }).result).usage;
+    return { continued, back: await session.detokenize(await session.tokenize("Hello")), rows: logits.length / vocabulary, best: last.indexOf(Math.max(...last)), greedy };
   });
   assert.equal(back, "Hello");
+  assert.equal(continued.completionTokens, 1);
   assert.equal(rows, 2);
   assert.equal(best, greedy);
 });

@@ -136,7 +136,7 @@ export class ModelHost {
     const check = device !== undefined && (options.check ?? !remembered);
     const off = Object.fromEntries(known.dropped.map((feature) => [feature, false]));
     const progressOf = loadProgress(clock);
-    let dropped: string[] = [];
+    let dropped: string[] | undefined;
     const onEvent = (event: Wasm.LoadEvent): void => {
       if (event.kind === "check") dropped = event.dropped;
       const progress = progressOf(event);
@@ -149,9 +149,9 @@ export class ModelHost {
         model.free();
         throw stopped();
       }
-      if (check) await checks.remember(device, file.identity, dropped);
-      const state = check ? "run" : remembered ? "remembered" : "off";
-      this.check = { state, dropped: [...new Set([...known.dropped, ...dropped])] };
+      if (device !== undefined && dropped !== undefined) await checks.remember(device, file.identity, dropped);
+      const state = dropped !== undefined ? "run" : remembered ? "remembered" : "off";
+      this.check = { state, dropped: [...new Set([...known.dropped, ...(dropped ?? [])])] };
       return model;
     } catch (thrown) {
       throw signal.aborted ? stopped() : thrown;
