@@ -229,7 +229,7 @@ test("files that are no models are refused, each in its own way", SLOW, async ()
   });
 });
 
-test("loading stops when its signal fires, and goes on from there the next time", SLOW, async () => {
+test("loading stops when its signal fires", SLOW, async () => {
   server.mount("/slow.gguf", await tinyModel());
   server.fault("/slow.gguf", { bytesPerSecond: 1_000_000 });
   const { error, ms } = await page.evaluate(async () => {
