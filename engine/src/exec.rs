@@ -287,6 +287,21 @@ pub enum ExecError {
         /// The buffer's size.
         size: u64,
     },
+    /// The device computes something else than it should.
+    #[error(
+        "{device} computes wrongly ({kernel}: {detail}): update its driver or the browser, {}",
+        if needs.subgroups || needs.f16 { "switch off what the kernel needs of it, or run on the CPU" } else { "or run on the CPU" }
+    )]
+    WrongResults {
+        /// The device's name.
+        device: String,
+        /// The kernel's variant.
+        kernel: &'static str,
+        /// Switches that the kernel needs: without them it is not used.
+        needs: Needs,
+        /// What came out, and what should have.
+        detail: String,
+    },
     /// A buffer or prepared recording that does not exist.
     #[error("{what} {id} does not exist")]
     Unknown {

@@ -67,6 +67,7 @@ fn exec_code(failure: &ExecError) -> &'static str {
         ExecError::OverLimit { .. } => "over-limit",
         ExecError::OutOfMemory { .. } => "out-of-memory",
         ExecError::DeviceLost { .. } => "device-lost",
+        ExecError::WrongResults { .. } => "wrong-results",
         _ => "internal",
     }
 }

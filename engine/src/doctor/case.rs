@@ -3,13 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use bytemuck::Pod;
-use parhelion_shaders::{Access, BindingInfo, Call};
+use parhelion_shaders::{BindingInfo, Call};
 
-use crate::{
-    exec::{DeviceInfo, ExecError, Executor},
-    recorder::fit_to_device,
-    recording::{BufferDesc, BufferId, BufferSlice, BufferUse, Recording, Step},
-};
+use crate::exec::DeviceInfo;
 
 /// A call and the data of its buffers.
 #[derive(Debug, Clone)]
@@ -85,7 +81,11 @@ impl Operand {
         Self { compare: Compare::Nothing, ..self }
     }
 
-    fn bytes(&self) -> u64 {
+    pub(super) fn words(&self) -> &[u32] {
+        &self.words
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
         4 * self.words.len() as u64
     }
 }
@@ -180,17 +180,10 @@ impl fmt::Display for Worst {
     }
 }
 
-/// Bytes before each bound range: an offset that bindings may have, so that offsets are tested too.
-const LEAD: u64 = 256;
-/// Bytes after each bound range that nobody may write.
-const TAIL: u64 = 4096;
-/// What the bytes around bound ranges hold.
-const SENTINEL: u32 = 0x5e17_1e1f;
-
 /// The written buffers of a case after its call, by slot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    written: Vec<(&'static BindingInfo, Vec<u32>)>,
+    pub(super) written: Vec<(&'static BindingInfo, Vec<u32>)>,
 }
 
 impl Outcome {
@@ -204,40 +197,6 @@ impl Case {
     /// Whether a device can run the case's kernel.
     pub fn runs_on(&self, device: &DeviceInfo) -> bool {
         device.switches.allow(self.call.kernel.needs)
-    }
-
-    /// Runs the call in fresh buffers of `executor`, `device` being the one it is meant for, and gives what it wrote.
-    ///
-    /// # Errors
-    /// What the executor reports; [`ExecError::InvalidCall`] if the call wrote outside the ranges it was bound to.
-    pub async fn run(&self, executor: &mut dyn Executor, device: &DeviceInfo) -> Result<Outcome, ExecError> {
-        let descs: Vec<_> = self.call.bindings.iter().map(|(slot, operand)| self.buffer(*slot, operand)).collect();
-        let buffers = executor.allocate(&descs).await?;
-        let outcome = self.run_in(executor, &buffers, device).await;
-        executor.release(&buffers);
-        outcome
-    }
-
-    async fn run_in(&self, executor: &mut dyn Executor, buffers: &[BufferId], device: &DeviceInfo) -> Result<Outcome, ExecError> {
-        for (&buffer, (_, operand)) in buffers.iter().zip(&self.call.bindings) {
-            executor.write(buffer, 0, bytemuck::cast_slice(&surrounded(&operand.words)))?;
-        }
-        let prepared = executor.prepare(&self.recording(buffers, device)).await?;
-        executor.submit(prepared)?;
-        let mut reads = Vec::new();
-        for (&buffer, (slot, operand)) in buffers.iter().zip(&self.call.bindings) {
-            if let Some(info) = self.info(*slot).filter(|info| info.access == Access::ReadWrite) {
-                let size = LEAD + operand.bytes() + TAIL;
-                reads.push((info, executor.read(BufferSlice::whole(buffer, size))));
-            }
-        }
-        let mut written = Vec::with_capacity(reads.len());
-        for (info, read) in reads {
-            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&read.await?);
-            written.push((info, self.unwrap_sentinels(info, &words)?));
-        }
-        executor.forget(prepared);
-        Ok(Outcome { written })
     }
 
     /// Compares what an executor wrote with what the twin wrote. A case that compares nothing fails.
@@ -258,49 +217,10 @@ impl Case {
         worst
     }
 
-    fn recording(&self, buffers: &[BufferId], device: &DeviceInfo) -> Recording {
-        let bindings = self.call.bindings.iter().zip(buffers);
-        let bindings = bindings.map(|((slot, operand), &buffer)| (*slot, BufferSlice { buffer, offset: LEAD, size: operand.bytes() }));
-        let mut call = Call {
-            kernel: self.call.kernel,
-            constants: self.call.constants.clone(),
-            params: self.call.params.clone(),
-            bindings: bindings.collect(),
-            grid: self.call.grid,
-        };
-        fit_to_device(&mut call, &device.limits);
-        Recording { steps: vec![Step { label: self.label.clone(), call, work: 0 }] }
-    }
-
-    fn buffer(&self, slot: u32, operand: &Operand) -> BufferDesc {
-        let name = self.info(slot).map_or("unknown slot", |info| info.name);
-        BufferDesc { label: name.to_owned(), size: LEAD + operand.bytes() + TAIL, usage: BufferUse::Scratch }
-    }
-
-    fn info(&self, slot: u32) -> Option<&'static BindingInfo> {
+    /// What reflection knows of a slot.
+    pub(super) fn info(&self, slot: u32) -> Option<&'static BindingInfo> {
         self.call.kernel.bindings.iter().find(|info| info.slot == slot)
     }
-
-    /// The bound range without what surrounds it.
-    fn unwrap_sentinels(&self, info: &BindingInfo, words: &[u32]) -> Result<Vec<u32>, ExecError> {
-        let (lead, tail) = (LEAD as usize / 4, words.len().saturating_sub(TAIL as usize / 4));
-        let touched = |at: &usize| !(lead..tail).contains(at) && words[*at] != SENTINEL;
-        match (0..words.len()).find(touched) {
-            None => Ok(words[lead..tail].to_vec()),
-            Some(at) => Err(ExecError::InvalidCall {
-                step: self.label.clone(),
-                kernel: self.call.kernel.variant,
-                reason: format!("`{}` was written outside its range: word {} of {}", info.name, at as i64 - lead as i64, tail - lead),
-            }),
-        }
-    }
-}
-
-fn surrounded(words: &[u32]) -> Vec<u32> {
-    let mut all = vec![SENTINEL; LEAD as usize / 4];
-    all.extend_from_slice(words);
-    all.resize(all.len() + TAIL as usize / 4, SENTINEL);
-    all
 }
 
 impl Compare {

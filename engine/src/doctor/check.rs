@@ -36,6 +36,18 @@ impl KernelCheck {
     pub fn ok(&self) -> bool {
         self.outcome.as_ref().is_ok_and(Worst::ok)
     }
+
+    /// What is wrong with `device`, on which the check was made; none if nothing is.
+    pub fn error(&self, device: &DeviceInfo) -> Option<ExecError> {
+        let needs = KERNELS.iter().find(|kernel| kernel.variant == self.variant).map(|kernel| kernel.needs).unwrap_or_default();
+        let detail = match &self.outcome {
+            Ok(worst) if worst.ok() => return None,
+            Ok(worst) => worst.to_string(),
+            Err(ExecError::InvalidCall { reason, .. }) => reason.clone(),
+            Err(error) => return Some(error.clone()),
+        };
+        Some(ExecError::WrongResults { device: device.name.clone(), kernel: self.variant, needs, detail })
+    }
 }
 
 /// Runs the small cases of every kernel variant that `executor` can run, and compares each with the scalar twin. `report` is
@@ -87,8 +99,13 @@ fn around_the_cache() -> Vec<Case> {
     cases
 }
 
-/// Every filter once, over a vocabulary of several chunks that ends inside one.
 fn sampling() -> Vec<Case> {
+    let setup = mixed_samplers();
+    vec![setup.process(), setup.sample()]
+}
+
+/// Every filter once, over a vocabulary of several chunks that ends inside one.
+pub(super) fn mixed_samplers() -> SamplingSetup {
     let random = Sampler { temperature: 0.8, seed_lo: 7, seed_hi: 1, step: 3, ..GREEDY };
     let samplers = vec![
         GREEDY,
@@ -97,6 +114,5 @@ fn sampling() -> Vec<Case> {
         Sampler { top_k: 40, top_p: 0.9, ..random },
         Sampler { min_p: 0.05, ..random },
     ];
-    let setup = SamplingSetup::random("random logits", 1003, samplers, 1);
-    vec![setup.process(), setup.sample()]
+    SamplingSetup::random("random logits", 1003, samplers, 1)
 }

@@ -5,9 +5,12 @@ pub mod attention;
 mod case;
 mod check;
 pub mod dense;
+mod quick;
 mod rng;
+mod run;
 pub mod sampling;
 
 pub use case::{Bound, Case, Operand, Outcome, Worst};
 pub use check::{KernelCheck, check_kernels, small_cases, unchecked_kernels};
+pub use quick::{cases_of, quick_check};
 pub use rng::Rng;

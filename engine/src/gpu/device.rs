@@ -41,7 +41,7 @@ pub(super) struct Gpu {
     pub(super) compile_ahead: bool,
 }
 
-/// Destroys a device whatever its executor does meanwhile.
+/// Destroys or watches a device whatever its executor does meanwhile.
 #[derive(Debug, Clone)]
 pub struct DeviceHandle {
     device: wgpu::Device,
@@ -54,6 +54,11 @@ impl DeviceHandle {
     pub fn destroy(&self) {
         self.device.destroy();
         self.health.set(ExecError::DeviceLost { reason: "it was destroyed".into() });
+    }
+
+    /// Bytes that the device's allocator has given out, whatever for; none where it does not tell, as in browsers.
+    pub fn allocator_bytes(&self) -> Option<u64> {
+        self.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
     }
 }
 
@@ -196,7 +201,8 @@ impl Health {
         });
         let health = Arc::clone(self);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            health.set(ExecError::Device { reason: explain(&error) });
+            // What is written or encoded needs memory too, which nobody waits to hear about.
+            health.set(reported(&error, "what is sent to the device", 0, 0));
         }));
     }
 

@@ -81,7 +81,7 @@ impl GpuExecutor {
         self.reader.waiter(&self.gpu)
     }
 
-    /// What destroys the device while the executor is in use elsewhere.
+    /// What destroys and watches the device while the executor is in use elsewhere.
     pub fn handle(&self) -> DeviceHandle {
         self.gpu.handle()
     }
@@ -165,6 +165,8 @@ impl Executor for GpuExecutor {
                 entry.data.destroy();
             }
         }
+        let (gone, free) = (self.reader.collect(), self.reader.trim());
+        self.ledger.sub(BufferUse::Io, gone + free);
     }
 
     fn write(&mut self, buffer: BufferId, offset: u64, bytes: &[u8]) -> Result<(), ExecError> {
@@ -208,6 +210,7 @@ impl Executor for GpuExecutor {
             Ok(_) => return Box::pin(std::future::ready(Ok(Vec::new()))),
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
+        self.ledger.sub(BufferUse::Io, self.reader.collect());
         let missing = self.reader.missing(slice.size);
         match missing {
             Missing::Nothing => {}

@@ -21,8 +21,8 @@ use crate::exec::{ExecError, LocalFuture};
 #[derive(Debug)]
 pub(super) struct Reader {
     free: Vec<wgpu::Buffer>,
-    returned: mpsc::Receiver<wgpu::Buffer>,
-    give_back: mpsc::Sender<wgpu::Buffer>,
+    returned: mpsc::Receiver<Returned>,
+    give_back: mpsc::Sender<Returned>,
     outstanding: Outstanding,
 }
 
@@ -33,15 +33,35 @@ impl Default for Reader {
     }
 }
 
+/// What becomes of a kept staging buffer after a read.
+#[derive(Debug)]
+enum Returned {
+    /// It is free.
+    Free(wgpu::Buffer),
+    /// It could not be made or mapped and is gone: its bytes.
+    Gone(u64),
+}
+
 /// Staging buffers are made in powers of two from this size, so that reads of like sizes share them.
 const SMALLEST_STAGING: u64 = 256;
 /// Staging buffers up to this size are kept for the next read; larger ones are for rare reads such as saving a session.
 const LARGEST_KEPT: u64 = 4 << 20;
 
 impl Reader {
+    /// Takes back the buffers of reads that ended, and says how many bytes of them are gone.
+    pub(super) fn collect(&mut self) -> u64 {
+        let mut gone = 0;
+        for returned in self.returned.try_iter() {
+            match returned {
+                Returned::Free(buffer) => self.free.push(buffer),
+                Returned::Gone(bytes) => gone += bytes,
+            }
+        }
+        gone
+    }
+
     /// Finds out what staging memory a read of `size` bytes has to allocate.
     pub(super) fn missing(&mut self, size: u64) -> Missing {
-        self.free.extend(self.returned.try_iter());
         match staging_size(size) {
             size if self.free.iter().any(|buffer| buffer.size() == size) => Missing::Nothing,
             size if size <= LARGEST_KEPT => Missing::Kept(size),
@@ -94,6 +114,12 @@ impl Reader {
         })
     }
 
+    /// Gives back staging memory that no read uses, and says how much it was.
+    pub(super) fn trim(&mut self) -> u64 {
+        self.free.iter().for_each(wgpu::Buffer::destroy);
+        self.free.drain(..).map(|buffer| buffer.size()).sum()
+    }
+
     /// What is under way.
     pub(super) fn outstanding(&self) -> Outstanding {
         self.outstanding.clone()
@@ -120,18 +146,18 @@ pub(super) enum Missing {
 struct Staging {
     buffer: wgpu::Buffer,
     mapped: bool,
-    give_back: mpsc::Sender<wgpu::Buffer>,
+    give_back: mpsc::Sender<Returned>,
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if !self.mapped {
-            return;
+        if self.mapped {
+            self.buffer.unmap();
         }
-        self.buffer.unmap();
         if self.buffer.size() <= LARGEST_KEPT {
+            let returned = if self.mapped { Returned::Free(self.buffer.clone()) } else { Returned::Gone(self.buffer.size()) };
             // The executor is gone when this fails, and its buffers with it.
-            let _ = self.give_back.send(self.buffer.clone());
+            let _ = self.give_back.send(returned);
         }
     }
 }

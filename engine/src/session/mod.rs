@@ -10,7 +10,7 @@ use crate::{
     exec::{DeviceInfo, Executor, MemoryReport},
     models::{self, Config},
     plan::{Buffers, Plan, PlanMemory, PlanOptions},
-    recording::Recording,
+    recording::{BufferId, Recording},
     shape::{Bounds, StepShape},
     weights::{self, LoadProgress},
 };
@@ -58,6 +58,8 @@ pub struct Session {
     template: Option<ChatTemplate>,
     plan: Plan,
     buffers: Buffers,
+    /// All of them, to give them back.
+    allocated: Vec<BufferId>,
     prepared: PreparedSteps,
     sequences: Sequences,
     info: SessionInfo,
@@ -86,6 +88,16 @@ impl Prepared {
         let plan_options = PlanOptions { bounds, kv, reproducible: options.reproducible };
         let plan = Plan::new(built.model, built.weights, device.clone(), plan_options)?;
         Ok(Self { plan, config: built.config, context })
+    }
+
+    /// The dispatches of usual steps, as data, for [`crate::doctor::quick_check`]: they are bound to no buffers of a device.
+    ///
+    /// # Errors
+    /// [`EngineError::Plan`] if an operator cannot be recorded.
+    pub fn recordings(&self) -> Result<Vec<Recording>, EngineError> {
+        let ids = (0..).map(BufferId).take(self.plan.descriptions().len()).collect();
+        let buffers = self.plan.bind(ids)?;
+        step::usual_steps(&self.plan).into_iter().map(|shape| Ok(self.plan.record(&buffers, shape)?)).collect()
     }
 
     /// Bytes that loading will allocate.
@@ -123,8 +135,8 @@ impl Session {
         let tokenizer = checkpoint.tokenizer()?;
         let template = checkpoint.chat_template()?;
         let Prepared { plan, config, context } = prepared;
-        let ids = executor.allocate(&plan.descriptions()).await?;
-        let buffers = plan.bind(ids)?;
+        let allocated = executor.allocate(&plan.descriptions()).await?;
+        let buffers = plan.bind(allocated.clone())?;
         weights::load(&checkpoint, plan.weights(), &buffers.weights, executor.as_mut(), progress).await?;
         for (table, slice) in plan.model().tables.iter().zip(&buffers.tables) {
             executor.write(slice.buffer, slice.offset, &table.bytes)?;
@@ -139,7 +151,13 @@ impl Session {
         };
         let sequences = Sequences::new(plan.options().bounds.sequences, plan.pages());
         let file = checkpoint.source().name().to_owned();
-        Ok(Self { executor, clock, file, tokenizer, template, plan, buffers, prepared: PreparedSteps::default(), sequences, info })
+        Ok(Self { executor, clock, file, tokenizer, template, plan, buffers, allocated, prepared: PreparedSteps::default(), sequences, info })
+    }
+
+    /// Ends the session: gives its memory back and its executor to whoever wants to run something else there.
+    pub fn unload(mut self) -> Box<dyn Executor> {
+        self.executor.release(&self.allocated);
+        self.executor
     }
 
     /// What was loaded.

@@ -5,6 +5,7 @@ use parhelion_shaders::shared::Row;
 use super::{EngineError, SequenceId, Session, closed};
 use crate::{
     exec::{DispatchTime, PreparedId},
+    plan::Plan,
     recording::BufferSlice,
     shape::{Head, RowSource, StepShape},
 };
@@ -243,31 +244,26 @@ impl Session {
         out
     }
 
-    /// Lengths of cache are rounded up, so that few different steps are ever prepared.
     pub(super) fn kv_bucket(&self, len: u32) -> u32 {
-        len.max(256).next_power_of_two().min(self.plan.options().bounds.context)
+        kv_bucket(&self.plan, len)
     }
 
-    /// The step of this shape, prepared now or before.
     /// Prepares the steps that a first answer takes before there is one: its kernels are compiled then. `progress` is told how
     /// many of how many are done. Prompts of a length in between may choose another tile and compile one more kernel.
     ///
     /// # Errors
     /// The device's.
     pub async fn prepare_ahead(&mut self, progress: &mut dyn FnMut(usize, usize)) -> Result<(), EngineError> {
-        const PROMPTS: [u32; 3] = [1, 16, 64];
-        let most = self.plan.options().bounds.rows;
-        let prompts = PROMPTS.into_iter().filter(|&rows| rows < most).chain([most]).map(|rows| (rows, RowSource::Host));
-        let steps: Vec<_> = prompts.chain([(1, RowSource::Sampled)]).collect();
-        for (done, &(rows, source)) in steps.iter().enumerate() {
+        let steps = usual_steps(&self.plan);
+        for (done, &shape) in steps.iter().enumerate() {
             progress(done, steps.len());
-            let shape = StepShape { rows, outputs: 1, kv_len: self.kv_bucket(rows), head: Head::Sample, source };
             self.prepare(shape).await?;
         }
         progress(steps.len(), steps.len());
         Ok(())
     }
 
+    /// The step of this shape, prepared now or before.
     pub(super) async fn prepare(&mut self, shape: StepShape) -> Result<PreparedStep, EngineError> {
         if let Some(at) = self.prepared.entries.iter().position(|entry| entry.shape == shape) {
             let entry = self.prepared.entries.remove(at);
@@ -287,4 +283,19 @@ impl Session {
     pub(super) fn write(&mut self, slice: BufferSlice, bytes: &[u8]) -> Result<(), EngineError> {
         Ok(self.executor.write(slice.buffer, slice.offset, bytes)?)
     }
+}
+
+/// Lengths of cache are rounded up, so that few different steps are ever prepared.
+fn kv_bucket(plan: &Plan, len: u32) -> u32 {
+    len.max(256).next_power_of_two().min(plan.options().bounds.context)
+}
+
+/// The steps that answers are made of: prompts short and long, and the step of a token. Between them they use every kernel, though a
+/// prompt of a length in between may use one with other constants.
+pub(super) fn usual_steps(plan: &Plan) -> Vec<StepShape> {
+    const PROMPTS: [u32; 3] = [1, 16, 64];
+    let most = plan.options().bounds.rows;
+    let prompts = PROMPTS.into_iter().filter(|&rows| rows < most).chain([most]).map(|rows| (rows, RowSource::Host));
+    let step = |(rows, source)| StepShape { rows, outputs: 1, kv_len: kv_bucket(plan, rows), head: Head::Sample, source };
+    prompts.chain([(1, RowSource::Sampled)]).map(step).collect()
 }

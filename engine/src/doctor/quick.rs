@@ -1,0 +1,134 @@
+//! A check that is quick enough to be made before a model is loaded: the kernels that the model will use, with the very constants it
+//! will use them with, on small shapes, in one submission.
+
+use parhelion_shaders::{
+    Call, attention_decode, attention_prefill,
+    axes::{Delta, Kv, Reduce, Tile, Weight},
+    matmul, matvec, rope_kv,
+};
+
+use super::{
+    Case, KernelCheck,
+    attention::AttentionSetup,
+    check::mixed_samplers,
+    dense::{Embedding, Gate, Gathering, Normalisation, Product, Scales},
+    run::run_all,
+};
+use crate::{
+    cpu::CpuExecutor,
+    exec::{ExecError, Executor, Serial},
+    ops::rope_table::{Pairing, RopeConfig, RopeTable},
+    recording::Recording,
+};
+
+/// Checks every kernel that `recordings` use against its scalar twin, and leaves nothing allocated. Pipelines that it makes are
+/// those that the recordings need.
+///
+/// # Errors
+/// What the executor reports. Kernels that compute wrongly are told by [`KernelCheck::error`].
+pub async fn quick_check(executor: &mut dyn Executor, recordings: &[Recording]) -> Result<Vec<KernelCheck>, ExecError> {
+    let device = executor.device().clone();
+    let cases = cases_of(recordings);
+    let mut twins = CpuExecutor::new(Box::new(Serial));
+    let twin_device = twins.device().clone();
+    let got = run_all(&cases, executor, &device).await?;
+    let expected = run_all(&cases, &mut twins, &twin_device).await?;
+    let check = |((case, got), expected): ((Case, Result<_, _>), Result<_, _>)| {
+        let outcome = expected.and_then(|expected| Ok(case.compare(&expected, &got?)));
+        KernelCheck { variant: case.call.kernel.variant, label: case.label, reason: case.reason, outcome }
+    };
+    Ok(cases.into_iter().zip(got).zip(expected).map(check).collect())
+}
+
+/// A small case of each kernel with each set of constants that the recordings use.
+pub fn cases_of(recordings: &[Recording]) -> Vec<Case> {
+    let mut seen: Vec<&Call<_>> = Vec::new();
+    for call in recordings.iter().flat_map(|recording| recording.steps.iter().map(|step| &step.call)) {
+        if seen.iter().all(|known| known.kernel.variant != call.kernel.variant || known.constants != call.constants) {
+            seen.push(call);
+        }
+    }
+    seen.into_iter().filter_map(case_of).collect()
+}
+
+/// A small case of a call's kernel with the call's constants.
+pub(super) fn case_of<B>(call: &Call<B>) -> Option<Case> {
+    let kernel = call.kernel;
+    let case = match kernel.name {
+        "embed" => {
+            Embedding { format: Weight::of(kernel)?, first_token: 7, tokens: 20, cols: 70, rows: 9, scales: Scales::Moderate }.case()
+        }
+        "gather_rows" => Gathering { rows: 9, count: 5, cols: 70 }.case(),
+        "rms_norm" => {
+            Normalisation { delta: Delta::of(kernel)?, reduce: Reduce::of(kernel)?, rows: 3, cols: 577, magnitude: 3.0 }.case()
+        }
+        "swiglu" => Gate { rows: 3, cols: 130, magnitude: 4.0 }.case(),
+        "matvec" => {
+            let used = matvec::constants(call);
+            Product::new(Weight::of(kernel)?, 2, 37, 300).matvec(Reduce::of(kernel)?, used.lanes, used.rows)
+        }
+        "matmul" => {
+            let used = matmul::constants(call);
+            // One row and one column more than a tile.
+            Product::new(Weight::of(kernel)?, used.tile_x + 1, used.tile_w + 1, 70).matmul(Tile::of(kernel)?, used.tile_x)
+        }
+        "logits_process" => mixed_samplers().process(),
+        "sample" => mixed_samplers().sample(),
+        _ => around_the_cache(call)?,
+    };
+    // The same constants make the same pipeline.
+    Some(Case { call: Call { constants: call.constants.clone(), ..case.call }, ..case })
+}
+
+/// Two sequences, one longer than a split.
+fn around_the_cache<B>(call: &Call<B>) -> Option<Case> {
+    let kernel = call.kernel;
+    let setup = |pairs: u32, group: u32, format| {
+        let one = AttentionSetup::new(format, [2 * group, 2, 2 * pairs], 1, 1);
+        AttentionSetup { sequences: vec![(5, 2), (140, 3)], ..one }
+    };
+    Some(match kernel.name {
+        "attention_decode" => {
+            let used = attention_decode::constants(call);
+            setup(used.pairs, used.queries, Kv::of(kernel)?).decode()
+        }
+        "attention_merge" => setup(parhelion_shaders::attention_merge::constants(call).pairs, 3, Kv::F32).merge(),
+        "attention_prefill" => setup(attention_prefill::constants(call).pairs, 3, Kv::of(kernel)?).prefill(),
+        "rope_kv" => {
+            let used = rope_kv::constants(call);
+            let pairing = if used.interleaved { Pairing::Interleaved } else { Pairing::Half };
+            let table = RopeTable::new(&RopeConfig::new(1e4, 2 * used.pairs, pairing), 512).ok()?;
+            setup(used.pairs, 3, Kv::of(kernel)?).rope(Reduce::of(kernel)?, &table)
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use parhelion_shaders::KERNELS;
+
+    use super::*;
+    use crate::{
+        doctor::small_cases,
+        exec::{DeviceInfo, DeviceLimits, Switches},
+    };
+
+    #[test]
+    fn every_kernel_has_a_case_with_the_constants_of_its_call() {
+        let device = DeviceInfo {
+            name: String::new(),
+            backend: String::new(),
+            driver: String::new(),
+            switches: Switches { subgroups: true, f16: true },
+            limits: DeviceLimits { subgroup_min: 8, subgroup_max: 64, ..DeviceLimits::FLOOR },
+            steps_in_flight: 1,
+        };
+        let calls: Vec<_> = small_cases(&device).into_iter().map(|case| case.call).collect();
+        for kernel in KERNELS {
+            let call = calls.iter().find(|call| call.kernel.variant == kernel.variant).unwrap();
+            let case = case_of(call).unwrap();
+            assert_eq!((case.call.kernel.variant, &case.call.constants), (kernel.variant, &call.constants));
+        }
+    }
+}
