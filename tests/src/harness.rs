@@ -10,7 +10,7 @@ use std::{
 
 use parhelion::{
     cpu::CpuExecutor,
-    doctor::{Case, Outcome},
+    doctor::{Case, Outcome, conformance::Listed},
     exec::{DeviceInfo, ExecError, Executor, Parallel, Switches},
     gpu::{Adapters, GpuExecutor, GpuOptions, Waiter},
 };
@@ -97,6 +97,18 @@ pub fn check<C: IntoIterator<Item = Case>>(cases: impl Fn(&DeviceInfo) -> C) {
         assert!(ran > 0, "{}: none of the cases runs here", configuration.name);
     }
     assert!(failures.is_empty(), "{}", summary(&failures));
+}
+
+/// [`check`] for conformance cases, each of which is made when its turn comes.
+///
+/// # Panics
+/// As [`check`].
+pub fn check_listed(cases: impl Fn(&DeviceInfo) -> Vec<Listed>) {
+    check(|device| {
+        let switches = device.switches;
+        let listed = cases(device).into_iter().filter(move |listed| switches.allow(listed.kernel.needs));
+        listed.map(|listed| listed.case())
+    });
 }
 
 fn run_on(configuration: &Configuration, case: &Case) -> Result<Outcome, ExecError> {

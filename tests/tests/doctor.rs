@@ -1,6 +1,6 @@
 //! `parhelion doctor`'s checks, on every adapter with every set of switches.
 
-use parhelion::doctor::{check_kernels, unchecked_kernels};
+use parhelion::doctor::{check_conformance, check_kernels, unchecked_kernels};
 use parhelion_tests::harness::configurations;
 
 #[test]
@@ -11,6 +11,17 @@ fn every_kernel_agrees_with_its_twin() {
         assert_eq!(reported, checks.len());
         let failed: Vec<_> = checks.iter().filter(|check| !check.ok()).collect();
         assert!(failed.is_empty(), "{}: {failed:#?}", configuration.name);
+    }
+}
+
+/// What browsers run of the conformance cases.
+#[test]
+fn a_tenth_of_the_conformance_cases_agrees() {
+    for configuration in configurations() {
+        let checks = configuration.waiter.block_on(check_conformance(&mut *configuration.gpu(), 0, 10, |_| {}));
+        let failed: Vec<_> = checks.iter().filter(|check| !check.ok()).collect();
+        assert!(!checks.is_empty() && failed.is_empty(), "{}: {failed:#?}", configuration.name);
+        println!("{}: {} cases", configuration.name, checks.len());
     }
 }
 

@@ -9,91 +9,24 @@ use parhelion::{
     cpu::CpuExecutor,
     doctor::{
         Case, Outcome, Rng,
+        conformance::sample::{self, samplers},
         sampling::{GREEDY, SamplingSetup},
     },
-    exec::{DeviceInfo, Executor, Switches},
+    exec::Executor,
     ops::sample::IN_PROMPT,
 };
 use parhelion_shaders::shared::{Row, Sampled, Sampler};
-use parhelion_tests::harness::{Threads, check, configurations};
+use parhelion_tests::harness::{Threads, check_listed, configurations};
 use pollster::block_on;
-
-/// One token, one chunk (256) more or less, the default model's, and a large one that ends inside a chunk and a vec4.
-const VOCABS: [u32; 7] = [1, 2, 255, 256, 257, 49152, 262_145];
-
-fn sampler(seed: u32) -> Sampler {
-    Sampler { temperature: 0.8, seed_lo: seed, seed_hi: !seed, step: seed % 7, ..GREEDY }
-}
-
-/// Every filter alone and together, at ordinary and extreme settings.
-fn samplers() -> Vec<Sampler> {
-    let settings = [
-        GREEDY,
-        sampler(1),
-        Sampler { top_k: 1, ..sampler(2) },
-        Sampler { top_k: 40, ..sampler(3) },
-        Sampler { top_k: 1000, ..sampler(4) },
-        Sampler { top_p: 0.0, ..sampler(5) },
-        Sampler { top_p: 0.9, ..sampler(6) },
-        Sampler { min_p: 0.05, ..sampler(7) },
-        Sampler { min_p: 1.0, ..sampler(8) },
-        Sampler { top_k: 40, top_p: 0.95, min_p: 0.05, ..sampler(9) },
-        Sampler { top_k: 300, top_p: 0.5, ..sampler(10) },
-        Sampler { temperature: 1e-9, ..sampler(11) },
-        Sampler { temperature: 100.0, top_k: 50, ..sampler(12) },
-        Sampler { repetition: 1.3, frequency: 0.7, presence: -0.4, ..sampler(13) },
-        Sampler { repetition: 1.3, frequency: 0.7, presence: 0.4, ..GREEDY },
-    ];
-    settings.to_vec()
-}
-
-/// All setups where no switch is on; a few elsewhere, since these kernels are the same with every switch.
-fn chosen(device: &DeviceInfo, setups: &[SamplingSetup], case: fn(&SamplingSetup) -> Case) -> Vec<Case> {
-    let step = if device.switches == Switches::default() { 1 } else { 5 };
-    setups.iter().step_by(step).map(case).collect()
-}
-
-fn random_setups() -> Vec<SamplingSetup> {
-    let of_vocab = |vocab: u32| {
-        // Large vocabularies take their time on software devices: every third sampler has each filter once.
-        let samplers = samplers().into_iter().step_by(if vocab > 100_000 { 3 } else { 1 }).collect();
-        SamplingSetup::random("random logits", vocab, samplers, vocab.into())
-    };
-    VOCABS.map(of_vocab).to_vec()
-}
-
-/// NaN and infinities, alone and everywhere; equal logits; zeros of both signs; magnitudes to the edge of f32.
-fn strange_setups() -> Vec<SamplingSetup> {
-    let mut rng = Rng::new(3);
-    let plain = rng.floats(700, 5.0);
-    let with = |label, change: &dyn Fn(usize, f32) -> f32| {
-        let logits: Vec<f32> = plain.iter().enumerate().map(|(i, &v)| change(i, v)).collect();
-        SamplingSetup::repeated(label, &logits, samplers())
-    };
-    vec![
-        with("a NaN in three", &|i, v| if i % 3 == 0 { f32::NAN } else { v }),
-        with("minus infinity but for two", &|i, v| if i == 300 || i == 301 { v } else { f32::NEG_INFINITY }),
-        with("nothing but NaN", &|_, _| f32::NAN),
-        with("nothing but minus infinity", &|_, _| f32::NEG_INFINITY),
-        with("one infinity", &|i, v| if i == 513 { f32::INFINITY } else { v }),
-        with("all equal", &|_, _| 1.5),
-        with("zeros of both signs", &|i, _| if i % 2 == 0 { -0.0 } else { 0.0 }),
-        with("two values", &|i, _| if i % 5 == 4 { 2.0 } else { 1.0 }),
-        with("huge", &|_, v| v * 6e37),
-        with("tiny", &|_, v| v * 1e-38),
-    ]
-}
 
 #[test]
 fn processing() {
-    let setups = [random_setups(), strange_setups()].concat();
-    check(|device| chosen(device, &setups, SamplingSetup::process));
+    check_listed(sample::process);
 }
 
 #[test]
 fn choosing() {
-    let setups = [random_setups(), strange_setups()].concat();
-    check(|device| chosen(device, &setups, SamplingSetup::sample));
+    check_listed(sample::choose);
 }
 
 /// What the twin and the kernel write. The kernels are the same with every switch, so one configuration will do.

@@ -9,6 +9,7 @@ use parhelion_shaders::{
 use super::{
     Case, Worst,
     attention::AttentionSetup,
+    conformance::conformance_part,
     dense,
     sampling::{GREEDY, SamplingSetup},
 };
@@ -52,11 +53,31 @@ impl KernelCheck {
 
 /// Runs the small cases of every kernel variant that `executor` can run, and compares each with the scalar twin. `report` is
 /// given each check as it is done. Once the device is lost, the checks that remain fail with that error.
-pub async fn check_kernels(executor: &mut dyn Executor, mut report: impl FnMut(&KernelCheck)) -> Vec<KernelCheck> {
+pub async fn check_kernels(executor: &mut dyn Executor, report: impl FnMut(&KernelCheck)) -> Vec<KernelCheck> {
+    let cases = small_cases(executor.device());
+    check_cases(executor, cases, report).await
+}
+
+/// Runs part `part` of `parts` of the conformance cases, as [`check_kernels`] runs the small ones: see [`conformance_part`].
+pub async fn check_conformance(
+    executor: &mut dyn Executor,
+    part: usize,
+    parts: usize,
+    report: impl FnMut(&KernelCheck),
+) -> Vec<KernelCheck> {
+    let listed = conformance_part(executor.device(), part, parts);
+    check_cases(executor, listed.into_iter().map(|listed| listed.case()), report).await
+}
+
+async fn check_cases(
+    executor: &mut dyn Executor,
+    cases: impl IntoIterator<Item = Case>,
+    mut report: impl FnMut(&KernelCheck),
+) -> Vec<KernelCheck> {
     let device = executor.device().clone();
     let mut twins = CpuExecutor::new(Box::new(Serial));
     let mut checks = Vec::new();
-    for case in small_cases(&device) {
+    for case in cases {
         let outcome = check(&case, executor, &device, &mut twins).await;
         let check = KernelCheck { variant: case.call.kernel.variant, label: case.label, reason: case.reason, outcome };
         report(&check);

@@ -4,6 +4,7 @@
 pub mod attention;
 mod case;
 mod check;
+pub mod conformance;
 pub mod dense;
 mod quick;
 mod rng;
@@ -11,6 +12,6 @@ mod run;
 pub mod sampling;
 
 pub use case::{Bound, Case, Operand, Outcome, Worst};
-pub use check::{KernelCheck, check_kernels, small_cases, unchecked_kernels};
+pub use check::{KernelCheck, check_conformance, check_kernels, small_cases, unchecked_kernels};
 pub use quick::{cases_of, quick_check};
 pub use rng::Rng;

@@ -59,9 +59,7 @@ pub(super) fn case_of<B>(call: &Call<B>) -> Option<Case> {
             Embedding { format: Weight::of(kernel)?, first_token: 7, tokens: 20, cols: 70, rows: 9, scales: Scales::Moderate }.case()
         }
         "gather_rows" => Gathering { rows: 9, count: 5, cols: 70 }.case(),
-        "rms_norm" => {
-            Normalisation { delta: Delta::of(kernel)?, reduce: Reduce::of(kernel)?, rows: 3, cols: 577, magnitude: 3.0 }.case()
-        }
+        "rms_norm" => Normalisation { delta: Delta::of(kernel)?, reduce: Reduce::of(kernel)?, rows: 3, cols: 577, magnitude: 3.0 }.case(),
         "swiglu" => Gate { rows: 3, cols: 130, magnitude: 4.0 }.case(),
         "matvec" => {
             let used = matvec::constants(call);

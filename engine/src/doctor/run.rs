@@ -25,7 +25,8 @@ pub(super) async fn run_all(
     executor: &mut dyn Executor,
     device: &DeviceInfo,
 ) -> Result<Vec<Result<Outcome, ExecError>>, ExecError> {
-    let descs: Vec<_> = cases.iter().flat_map(|case| case.call.bindings.iter().map(|(slot, operand)| buffer(case, *slot, operand))).collect();
+    let descs: Vec<_> =
+        cases.iter().flat_map(|case| case.call.bindings.iter().map(|(slot, operand)| buffer(case, *slot, operand))).collect();
     let buffers = executor.allocate(&descs).await?;
     let outcomes = run_in(cases, executor, &buffers, device).await;
     executor.release(&buffers);

@@ -151,7 +151,19 @@ impl Session {
         };
         let sequences = Sequences::new(plan.options().bounds.sequences, plan.pages());
         let file = checkpoint.source().name().to_owned();
-        Ok(Self { executor, clock, file, tokenizer, template, plan, buffers, allocated, prepared: PreparedSteps::default(), sequences, info })
+        Ok(Self {
+            executor,
+            clock,
+            file,
+            tokenizer,
+            template,
+            plan,
+            buffers,
+            allocated,
+            prepared: PreparedSteps::default(),
+            sequences,
+            info,
+        })
     }
 
     /// Ends the session: gives its memory back and its executor to whoever wants to run something else there.

@@ -1,0 +1,124 @@
+//! Rotary embedding with KV write, and attention: head sizes, groups of queries, lengths around pages and splits, several
+//! sequences, windows, both cache formats, large magnitudes.
+
+use std::rc::Rc;
+
+use parhelion_shaders::{
+    Kernel, attention_decode, attention_merge, attention_prefill,
+    axes::{Kv, Reduce},
+    rope_kv,
+};
+
+use super::Listed;
+use crate::{
+    doctor::{Case, attention::AttentionSetup},
+    exec::{DeviceInfo, Switches},
+    ops::{
+        attention::AttentionShape,
+        rope_table::{Pairing, RopeConfig, RopeTable},
+    },
+};
+
+const FORMATS: [Kv; 2] = [Kv::F16, Kv::F32];
+const HEAD_SIZES: [u32; 5] = [64, 80, 96, 128, 256];
+/// Around a page (64), a split (128), and long.
+const LENGTHS: [u32; 7] = [1, 63, 64, 65, 128, 129, LONG];
+const LONG: u32 = 4097;
+/// Query heads and KV heads: groups of 1, 3, 8, 9 (two chunks of 5 and 4), 32 (four chunks of 8).
+const HEADS: [[u32; 2]; 6] = [[2, 2], [9, 3], [3, 1], [8, 1], [9, 1], [32, 1]];
+
+/// Every head size with every length, then every grouping of queries, then odd head sizes.
+fn shapes(rows: u32) -> Vec<AttentionSetup> {
+    let mut setups = Vec::new();
+    for format in FORMATS {
+        for (i, head_dim) in HEAD_SIZES.into_iter().enumerate() {
+            let [q_heads, kv_heads] = HEADS[i % 3];
+            setups.extend(LENGTHS.map(|entries| AttentionSetup::new(format, [q_heads, kv_heads, head_dim], entries, rows.min(entries))));
+        }
+        setups.extend(HEADS.map(|[q_heads, kv_heads]| AttentionSetup::new(format, [q_heads, kv_heads, 64], 150, rows)));
+        setups.extend([2, 66, 254].map(|head_dim| AttentionSetup::new(format, [6, 2, head_dim], 200, rows)));
+    }
+    setups
+}
+
+/// Sequences of unequal length, with rows of their own, and windows.
+fn mixtures() -> Vec<AttentionSetup> {
+    let mut setups = Vec::new();
+    for format in FORMATS {
+        let base = AttentionSetup::new(format, [9, 3, 64], 1, 1);
+        let many = vec![(1, 1), (63, 1), (300, 3), (64, 1), (129, 2)];
+        setups.push(AttentionSetup { sequences: many.clone(), ..base.clone() });
+        for window in [1, 64, 100, 256] {
+            let shape = AttentionShape { window: Some(window), ..base.shape };
+            setups.push(AttentionSetup { shape, sequences: many.clone(), ..base.clone() });
+            setups.push(AttentionSetup { shape, sequences: vec![(1000, 5)], ..base.clone() });
+        }
+        setups.push(AttentionSetup { begin: 130, sequences: many, ..base.clone() });
+        // Values past f16's largest number live through the scale of their entry, and so do tiny ones.
+        setups.push(AttentionSetup { magnitude: 1e7, sequences: vec![(200, 4)], ..base.clone() });
+        setups.push(AttentionSetup { magnitude: 1e-9, sequences: vec![(200, 4)], ..base });
+    }
+    setups
+}
+
+/// All setups where no switch is on; a few elsewhere, since these kernels are the same with every switch.
+fn listed(
+    device: &DeviceInfo,
+    setups: Vec<AttentionSetup>,
+    kernel: fn(Kv) -> &'static Kernel,
+    case: fn(&AttentionSetup) -> Case,
+) -> Vec<Listed> {
+    let step = if device.switches == Switches::default() { 1 } else { 9 };
+    let large = |setup: &AttentionSetup| setup.sequences.iter().any(|(entries, _)| *entries == LONG);
+    let list = |setup: AttentionSetup| {
+        let large = large(&setup);
+        Listed::new(kernel(setup.format), move || case(&setup)).large(large)
+    };
+    setups.into_iter().step_by(step).map(list).collect()
+}
+
+/// `attention_decode`.
+pub fn decode(device: &DeviceInfo) -> Vec<Listed> {
+    listed(device, [shapes(1), mixtures()].concat(), attention_decode::kernel, AttentionSetup::decode)
+}
+
+/// `attention_merge`, which has no cache and so no format.
+pub fn merge(device: &DeviceInfo) -> Vec<Listed> {
+    listed(device, [shapes(1), mixtures()].concat(), |_| attention_merge::kernel(), AttentionSetup::merge)
+}
+
+/// `attention_prefill`.
+pub fn prefill(device: &DeviceInfo) -> Vec<Listed> {
+    listed(device, [shapes(19), mixtures()].concat(), attention_prefill::kernel, AttentionSetup::prefill)
+}
+
+/// `attention_prefill` where tiles hold rows of several sequences.
+pub fn prefill_of_shared_tiles(device: &DeviceInfo) -> Vec<Listed> {
+    let base = |format| AttentionSetup::new(format, [4, 2, 64], 1, 1);
+    let sequences = [vec![(70, 70), (5, 5), (1, 1), (90, 30)], vec![(1, 1); 40], vec![(200, 200)]];
+    let setups = FORMATS.map(|format| sequences.clone().map(|sequences| AttentionSetup { sequences, ..base(format) }));
+    listed(device, setups.into_iter().flatten().collect(), attention_prefill::kernel, AttentionSetup::prefill)
+}
+
+/// `rope_kv` with both pairings, every reduction, and rotations of a part of the head.
+pub fn rope() -> Vec<Listed> {
+    let mut cases = Vec::new();
+    for pairing in [Pairing::Half, Pairing::Interleaved] {
+        for (head_dim, rotated) in [(64, 64), (80, 80), (96, 24), (128, 128), (256, 64), (256, 256), (2, 2), (34, 0)] {
+            let axes = (0..rotated / 2).map(|pair| (pair % 3) as u8).collect();
+            let config = RopeConfig { axes, ..RopeConfig::new(1e4, rotated, pairing) };
+            let Ok(table) = RopeTable::new(&config, 4100) else { continue };
+            let table = Rc::new(table);
+            for (format, reduce) in FORMATS.into_iter().flat_map(|format| Reduce::ALL.iter().map(move |&reduce| (format, reduce))) {
+                for magnitude in [1.0, 1e7] {
+                    let sequences = vec![(1, 1), (300, 3), (64, 2), (LONG, 1)];
+                    let setup = AttentionSetup { sequences, magnitude, ..AttentionSetup::new(format, [9, 3, head_dim], 1, 1) };
+                    let table = Rc::clone(&table);
+                    let listed = Listed::new(rope_kv::kernel(format, reduce), move || setup.rope(reduce, &table));
+                    cases.push(listed.large(head_dim == 256)); // tens of megabytes of cache
+                }
+            }
+        }
+    }
+    cases
+}

@@ -1,0 +1,124 @@
+//! The dense kernels: every weight format, reduction and tile over many shapes.
+
+use parhelion_shaders::{
+    axes::{Delta, Reduce, Tile, Weight},
+    embed as embed_kernel, gather_rows as gather_kernel, matmul as matmul_kernel, matvec as matvec_kernel, rms_norm as norm_kernel,
+    swiglu as swiglu_kernel,
+};
+
+use super::Listed;
+use crate::{
+    doctor::dense::{Embedding, Gate, Gathering, Normalisation, Product, Scales},
+    exec::DeviceInfo,
+};
+
+/// Rows of x, rows and columns of the matrix: one of each, whole blocks and tiles, and none of them whole.
+const FEW: [[u32; 3]; 8] = [[1, 1, 1], [1, 1, 32], [1, 5, 33], [2, 7, 31], [1, 130, 576], [4, 33, 100], [1, 3, 4096], [3, 65, 2080]];
+const MANY: [[u32; 3]; 7] = [[5, 1, 1], [5, 3, 31], [33, 65, 33], [64, 64, 64], [100, 130, 576], [6, 70, 2080], [1, 33, 96]];
+
+/// More workgroups than one dimension of a grid can have.
+const BEYOND_A_DIMENSION: u32 = 65_537;
+
+/// Lanes that are a multiple of every subgroup of the device, and rows of weights for them.
+fn lane_choices(device: &DeviceInfo) -> [(u32, u32); 4] {
+    let least = device.limits.subgroup_max.max(8);
+    [(least, 1), (least.max(32), 2), (64, 4), (128, 1)]
+}
+
+fn products(shapes: &[[u32; 3]], format: Weight) -> impl Iterator<Item = Product> {
+    shapes
+        .iter()
+        .enumerate()
+        .map(move |(i, &[x_rows, rows, cols])| Product { y_offset: [0, 7, 32][i % 3], ..Product::new(format, x_rows, rows, cols) })
+}
+
+/// Magnitudes near the ends of f32: nothing on the way may overflow or be lost.
+fn extreme(format: Weight, x_rows: u32) -> impl Iterator<Item = Product> {
+    [1e30, 1e-30].into_iter().map(move |magnitude| Product { magnitude, ..Product::new(format, x_rows, 37, 200) })
+}
+
+/// `matvec` with every reduction.
+pub fn matvec(device: &DeviceInfo, format: Weight) -> Vec<Listed> {
+    let mut cases = Vec::new();
+    for &reduce in Reduce::ALL {
+        let mut list = |product: Product, (lanes, rows): (u32, u32)| {
+            let listed = Listed::new(matvec_kernel::kernel(format, reduce), move || product.matvec(reduce, lanes, rows));
+            cases.push(listed.large(product.rows == BEYOND_A_DIMENSION));
+        };
+        for (i, product) in products(&FEW, format).chain(extreme(format, 2)).enumerate() {
+            list(product, lane_choices(device)[i % 4]);
+        }
+        lane_choices(device).into_iter().for_each(|choice| list(Product::new(format, 1, 70, 320), choice));
+        list(Product::new(format, 1, BEYOND_A_DIMENSION, 32), (128, 1));
+    }
+    cases
+}
+
+/// `matmul` with every tile.
+pub fn matmul(format: Weight) -> Vec<Listed> {
+    let mut cases = Vec::new();
+    for &tile in Tile::ALL {
+        let mut list = |product: Product, size: u32| {
+            let listed = Listed::new(matmul_kernel::kernel(format, tile), move || product.matmul(tile, size));
+            cases.push(listed.large(product.rows.max(product.x_rows) == BEYOND_A_DIMENSION));
+        };
+        for product in products(&MANY, format).chain(extreme(format, 9)) {
+            [32, 64].into_iter().for_each(|size| list(product, size));
+        }
+        list(Product::new(format, 5, BEYOND_A_DIMENSION, 32), 64);
+        list(Product::new(format, BEYOND_A_DIMENSION, 5, 32), 32);
+        list(Product::new(format, 16, 4, 70), 4);
+    }
+    cases
+}
+
+/// `embed`, with ordinary and with all scales.
+pub fn embed(format: Weight) -> Vec<Listed> {
+    let shapes = [(1, 1, 1), (5, 33, 8), (50, 576, 17), (40, 31, 100), (3, 96, BEYOND_A_DIMENSION)];
+    let first_tokens = [0, 1000, u32::MAX - 60];
+    let mut cases = Vec::new();
+    for scales in [Scales::Moderate, Scales::Any] {
+        for (i, (tokens, cols, rows)) in shapes.into_iter().enumerate() {
+            let embedding = Embedding { format, first_token: first_tokens[i % 3], tokens, cols, rows, scales };
+            cases.push(Listed::new(embed_kernel::kernel(format), move || embedding.case()).large(rows == BEYOND_A_DIMENSION));
+        }
+    }
+    cases
+}
+
+/// `rms_norm` with every reduction, with and without something added.
+pub fn rms_norm() -> Vec<Listed> {
+    let mut cases = Vec::new();
+    for &reduce in Reduce::ALL {
+        for &delta in Delta::ALL {
+            let mut list = |norm: Normalisation| {
+                cases.push(Listed::new(norm_kernel::kernel(delta, reduce), move || norm.case()).large(norm.rows == BEYOND_A_DIMENSION));
+            };
+            let plain = Normalisation { delta, reduce, rows: 4, cols: 130, magnitude: 1.0 };
+            let shapes = [(1, 1), (3, 3), (2, 511), (5, 576), (2, 4097), (BEYOND_A_DIMENSION, 9)];
+            shapes.into_iter().for_each(|(rows, cols)| list(Normalisation { rows, cols, ..plain }));
+            // Up to where the sum of squares is still a number, and down to where only eps is left.
+            [1e17, 100.0, 1e-4, 1e-22].into_iter().for_each(|magnitude| list(Normalisation { magnitude, ..plain }));
+        }
+    }
+    cases
+}
+
+/// `swiglu`.
+pub fn swiglu() -> Vec<Listed> {
+    let shapes = [(1, 1), (3, 2), (7, 33), (2, 1536), (BEYOND_A_DIMENSION, 129)];
+    let shaped = shapes.into_iter().map(|(rows, cols)| Gate { rows, cols, magnitude: 8.0 });
+    // Where the exponential leaves f32, at either end.
+    let extreme = [1e-20, 200.0, 1e15].into_iter().map(|magnitude| Gate { rows: 4, cols: 100, magnitude });
+    let list = |gate: Gate| Listed::new(swiglu_kernel::kernel(), move || gate.case()).large(gate.rows == BEYOND_A_DIMENSION);
+    shaped.chain(extreme).map(list).collect()
+}
+
+/// `gather_rows`.
+pub fn gather_rows() -> Vec<Listed> {
+    let shapes = [(1, 1, 1), (9, 4, 33), (100, 7, 576), (70_000, BEYOND_A_DIMENSION, 5)];
+    let list = |(rows, count, cols)| {
+        Listed::new(gather_kernel::kernel(), move || Gathering { rows, count, cols }.case()).large(count == BEYOND_A_DIMENSION)
+    };
+    shapes.into_iter().map(list).collect()
+}
