@@ -82,9 +82,11 @@ fn outcome((session, waiter): &mut (Session, Waiter)) -> (Vec<Vec<f32>>, Vec<(u3
 /// A device on whose clock each submission takes 70 ms is cut as finely as can be, and computes the same.
 #[test]
 fn results_do_not_depend_on_the_cuts() {
-    // The same rows in each chunk, so that the kernels are the same too.
-    let options = SessionOptions { context: Some(128), chunk: 32, ..SessionOptions::default() };
+    // 70 rows at once, and in chunks that would leave few over.
+    let options = SessionOptions { context: Some(128), reproducible: true, ..SessionOptions::default() };
     let whole = outcome(&mut load(tiny(), None, options));
+    assert!(outcome(&mut load(tiny(), None, SessionOptions { chunk: 33, ..options })) == whole);
+    assert!(outcome(&mut load(tiny(), None, SessionOptions { chunk: 18, ..options })) == whole);
     let mut cut = load(tiny(), Some(SharedClock::new(Ticking(AtomicU64::new(1), Duration::from_millis(70)))), options);
     for run in 0..3 {
         assert!(outcome(&mut cut) == whole, "run {run}");

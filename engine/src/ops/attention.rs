@@ -35,7 +35,7 @@ pub(crate) const SPLIT: u32 = 128;
 /// Queries of a KV head that a workgroup of `attention_decode` can take.
 const MAX_QUERIES: u32 = 8;
 /// Steps with more rows of one sequence than this go through `attention_prefill`.
-const DECODE_ROWS: u32 = 8;
+pub(crate) const DECODE_ROWS: u32 = 8;
 /// Bytes of `attention_decode`'s partial results: a step that would need more goes through `attention_prefill`.
 const MAX_PARTS_BYTES: u64 = 64 << 20;
 

@@ -5,6 +5,7 @@ use parhelion_shaders::shared::Row;
 use super::{EngineError, SequenceId, Session, closed};
 use crate::{
     exec::{DispatchTime, PreparedId},
+    ops::attention::DECODE_ROWS,
     plan::Plan,
     recording::BufferSlice,
     shape::{Head, RowSource, StepShape},
@@ -109,9 +110,19 @@ impl Session {
         Ok(bytes.chunks_exact(tensor.stride as usize * 4).map(row).collect())
     }
 
-    /// How many of `rows` the next step takes: as many as a step may have, and fewer where a dispatch of so many would keep the device
-    /// busy for too long.
+    /// How many of `rows` the next step takes. So few that other kernels would be chosen for them are never left over: then results
+    /// do not depend on the chunks, whose size may depend on the device's speed.
     pub(super) fn chunk_rows(&mut self, rows: &[RowInput<'_>]) -> Result<usize, EngineError> {
+        const FEW: usize = DECODE_ROWS as usize;
+        let chunk = self.largest_chunk(rows)?;
+        match rows.len() - chunk {
+            left @ 1..=FEW if chunk > 2 * FEW => Ok(chunk - (FEW + 1 - left)),
+            _ => Ok(chunk),
+        }
+    }
+
+    /// As many rows as a step may have, and fewer where a dispatch of so many would keep the device busy for too long.
+    fn largest_chunk(&mut self, rows: &[RowInput<'_>]) -> Result<usize, EngineError> {
         let bounds = self.plan.options().bounds;
         let most = rows.len().min(bounds.rows as usize);
         if most <= FEW_ROWS {
