@@ -121,6 +121,8 @@ pub struct DeviceInfo {
     pub backend: String,
     /// Driver and version, as far as it is told.
     pub driver: String,
+    /// Whether it is a CPU behind a GPU's interface: lavapipe, SwiftShader, WARP.
+    pub software: bool,
     /// Which kernels may be chosen.
     pub switches: Switches,
     /// What buffers and dispatches may measure.

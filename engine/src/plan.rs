@@ -283,6 +283,7 @@ impl Plan {
                 bounds,
                 switches: self.device.switches,
                 limits: self.device.limits,
+                software: self.device.software,
                 reproducible: self.options.reproducible,
             };
             node.op.record(&mut recorder).map_err(|reason| PlanError::Operator { label: node.label.clone(), reason })?;

@@ -98,6 +98,8 @@ pub struct Recorder<'a> {
     pub switches: Switches,
     /// The device's limits.
     pub limits: DeviceLimits,
+    /// Whether the CPU plays the device: loads are dear there, and workgroups run one after another.
+    pub software: bool,
     /// Pinned f32 kernels and reduction orders only.
     pub reproducible: bool,
 }

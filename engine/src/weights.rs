@@ -21,6 +21,9 @@ pub const BLOCK: u32 = 32;
 /// Bytes read from the file at once.
 const CHUNK: u64 = 8 << 20;
 
+/// Bytes written to the device before it is waited for: what is written and not there yet lies in the host's memory.
+const BACKLOG: u64 = 64 << 20;
+
 /// Bytes of a format's block as published: scales first, then quants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct BlockLayout {
@@ -246,7 +249,7 @@ pub async fn load(
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<(), WeightError> {
     let total = layouts.iter().flat_map(|layout| &layout.sources).map(|source| source.info.len).sum();
-    let mut done = 0;
+    let (mut done, mut arrived) = (0, 0);
     for (layout, parts) in layouts.iter().zip(bound) {
         for (part, buffers) in layout.parts.iter().zip(parts) {
             let mut quants = PlaneWriter::new(buffers.quants);
@@ -265,6 +268,10 @@ pub async fn load(
                     row += chunk;
                     done += bytes.len() as u64;
                     progress(LoadProgress { done, total });
+                    if done - arrived > BACKLOG {
+                        executor.read(buffers.quants.head(4)).await?;
+                        arrived = done;
+                    }
                 }
             }
             quants.flush(executor, true)?;

@@ -31,15 +31,35 @@ override WG: u32 = 128u;
 override LANES: u32 = 32u;
 // Rows of W that a group of lanes takes at once: 1, 2 or 4. More rows use each load of x more often.
 override ROWS: u32 = 1u;
+// Whether the last block of a row may have fewer than 32 columns.
+override RAGGED: bool = true;
+
+// Block `block` of row `z` of x, zero past the last column.
+fn x_block(z: u32, block: u32) -> Block {
+    let col = 32u * block;
+    if !RAGGED || col + 32u <= params.cols {
+        let i = z * (params.x_stride / 4u) + 8u * block;
+        return Block(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
+    }
+    return Block(
+        x_vector(z, col),
+        x_vector(z, col + 4u),
+        x_vector(z, col + 8u),
+        x_vector(z, col + 12u),
+        x_vector(z, col + 16u),
+        x_vector(z, col + 20u),
+        x_vector(z, col + 24u),
+        x_vector(z, col + 28u),
+    );
+}
 
 // Row `row` of W, or its last, times a block of x.
 fn product(row: u32, block: u32, v: Block) -> f32 {
     return weight_dot(min(row, params.rows - 1u), block, params.blocks, v);
 }
 
-// Adds up the lanes' shares of a row and stores it.
-fn finish(share: f32, row: u32, z: u32, index: u32) {
-    let sum = group_add(share, index);
+// Stores the sum of a row, which each of its lanes has.
+fn store(sum: f32, row: u32, z: u32, index: u32) {
     if index % LANES == 0u && row < params.rows {
         y[z * params.y_stride + params.y_offset + row] = sum;
     }
@@ -71,12 +91,16 @@ fn main(
             share3 += product(row + 3u, block, v);
         }
     }
-    finish(share0, row, id.z, index);
-    if ROWS > 1u {
-        finish(share1, row + 1u, id.z, index);
-    }
     if ROWS > 2u {
-        finish(share2, row + 2u, id.z, index);
-        finish(share3, row + 3u, id.z, index);
+        let sums = group_add4(vec4<f32>(share0, share1, share2, share3), index);
+        store(sums.x, row, id.z, index);
+        store(sums.y, row + 1u, id.z, index);
+        store(sums.z, row + 2u, id.z, index);
+        store(sums.w, row + 3u, id.z, index);
+        return;
+    }
+    store(group_add(share0, index), row, id.z, index);
+    if ROWS > 1u {
+        store(group_add(share1, index), row + 1u, id.z, index);
     }
 }

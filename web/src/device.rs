@@ -72,6 +72,13 @@ impl Opened {
         Ok(Self { executor: Box::new(gpu), handle: Some(handle), software })
     }
 
+    /// Frees the device and all that is on it.
+    pub(crate) fn destroy(&self) {
+        if let Some(handle) = &self.handle {
+            handle.destroy();
+        }
+    }
+
     /// What it is.
     pub(crate) fn report(&self) -> DeviceReport {
         DeviceReport::new(self.executor.device(), self.software)
@@ -115,6 +122,7 @@ impl DeviceReport {
             name: adapter.name.clone(),
             backend: adapter.backend.clone(),
             driver: adapter.driver.clone(),
+            software: adapter.kind == AdapterKind::Software,
             switches: adapter.switches,
             limits: adapter.limits,
             steps_in_flight: 1,

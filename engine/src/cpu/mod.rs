@@ -44,6 +44,7 @@ impl CpuExecutor {
             name: format!("CPU, {} threads", parallel.threads()),
             backend: "scalar".into(),
             driver: String::new(),
+            software: false,
             switches: Switches::default(),
             limits,
             steps_in_flight: 1,

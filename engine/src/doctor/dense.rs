@@ -86,7 +86,9 @@ impl Product {
     /// The case of `matvec`. `lanes` and `rows` are the constants of the kernel.
     pub fn matvec(&self, reduce: Reduce, lanes: u32, rows: u32) -> Case {
         let ProductData { x, weights, y, x_stride, y_stride } = self.data(|_| 0.0);
-        let constants = matvec::Constants { wg: lanes.max(matvec::Constants::default().wg), lanes, rows, ..Default::default() };
+        // Whole blocks are read either way.
+        let ragged = !self.cols.is_multiple_of(BLOCK as u32) || rows == 1;
+        let constants = matvec::Constants { wg: lanes.max(matvec::Constants::default().wg), lanes, rows, ragged, ..Default::default() };
         let [groups_x, groups_y] = grid(self.rows.div_ceil(constants.wg / lanes * rows));
         let call = matvec::call(
             self.format,

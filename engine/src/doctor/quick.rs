@@ -63,7 +63,8 @@ pub(super) fn case_of<B>(call: &Call<B>) -> Option<Case> {
         "swiglu" => Gate { rows: 3, cols: 130, magnitude: 4.0 }.case(),
         "matvec" => {
             let used = matvec::constants(call);
-            Product::new(Weight::of(kernel)?, 2, 37, 300).matvec(Reduce::of(kernel)?, used.lanes, used.rows)
+            let cols = if used.ragged { 300 } else { 320 };
+            Product::new(Weight::of(kernel)?, 2, 37, cols).matvec(Reduce::of(kernel)?, used.lanes, used.rows)
         }
         "matmul" => {
             let used = matmul::constants(call);
@@ -118,6 +119,7 @@ mod tests {
             name: String::new(),
             backend: String::new(),
             driver: String::new(),
+            software: false,
             switches: Switches { subgroups: true, f16: true },
             limits: DeviceLimits { subgroup_min: 8, subgroup_max: 64, ..DeviceLimits::FLOOR },
             steps_in_flight: 1,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::adapter::{Adapters, Found, device_limits};
+use super::adapter::{AdapterKind, Adapters, Found, device_limits};
 use crate::exec::{DeviceInfo, ExecError, LocalFuture, SharedClock, Switches};
 
 /// How to open a device.
@@ -92,6 +92,7 @@ impl Gpu {
             name: found.summary.name.clone(),
             backend: found.summary.backend.clone(),
             driver: found.summary.driver.clone(),
+            software: found.summary.kind == AdapterKind::Software,
             switches,
             limits: device_limits(&limits, &found.adapter.get_info(), switches),
             steps_in_flight: STEPS_IN_FLIGHT,

@@ -8,12 +8,17 @@ use crate::{
     graph::{Graph, ValueId, WeightId},
     recorder::{Recorder, Tensor, WeightPart},
     shape::Shape,
+    weights::BLOCK,
 };
 
 /// The most rows of activations that `matvec` takes.
 const MATVEC_ROWS: u32 = 4;
 /// Lanes that share a row of weights in `matvec`.
 const LANES: u32 = 32;
+/// The same on devices that the CPU plays: invocations without a block of their own cost as much as others there.
+const SOFTWARE_LANES: u32 = 4;
+/// The same wherever orders are pinned: few enough for devices that the CPU plays.
+const PINNED_LANES: u32 = 4;
 /// Weight rows from which a group of lanes takes two at once: with fewer there would be too few workgroups.
 const TWO_ROWS_FROM: u32 = 8192;
 /// Tiles from which they are made larger: with fewer there would be too few workgroups.
@@ -70,13 +75,19 @@ impl Operator for Linear {
 
 fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: WeightPart) -> Result<(), String> {
     let defaults = matvec::Constants::default();
-    // A group of lanes must be a multiple of every subgroup.
-    let lanes = recorder.limits.subgroup_max.max(LANES);
-    let constants = if recorder.reproducible {
-        defaults
-    } else {
-        matvec::Constants { lanes, wg: defaults.wg.max(lanes), rows: if part.rows >= TWO_ROWS_FROM { 2 } else { 1 }, ..defaults }
+    // A group of lanes must be a multiple of every subgroup, unless it adds up without them.
+    let lanes = match () {
+        () if recorder.reproducible => PINNED_LANES,
+        () if recorder.software => recorder.limits.subgroup_max.max(SOFTWARE_LANES),
+        () => recorder.limits.subgroup_max.max(LANES),
     };
+    // How many rows are taken at once changes no sum.
+    let rows = match () {
+        () if recorder.software => 4,
+        () if part.rows >= TWO_ROWS_FROM && !recorder.reproducible => 2,
+        () => 1,
+    };
+    let constants = matvec::Constants { lanes, wg: defaults.wg.max(lanes), rows, ragged: !part.cols.is_multiple_of(BLOCK), ..defaults };
     let [groups_x, groups_y, _] = grid(u64::from(part.rows), constants.wg / constants.lanes * constants.rows)?;
     let group_rows = u64::from(constants.wg / constants.lanes * constants.rows);
     recorder.dispatch_each(

@@ -7,7 +7,7 @@ use parhelion_loader::{ChatOptions, ChatTemplate, Checkpoint, Message, Specials,
 use parhelion_shaders::axes::Kv;
 
 use crate::{
-    exec::{DeviceInfo, Executor, MemoryReport},
+    exec::{DeviceInfo, DeviceLimits, Executor, MemoryReport},
     models::{self, Config},
     plan::{Buffers, Plan, PlanMemory, PlanOptions},
     recording::{BufferId, Recording},
@@ -78,7 +78,10 @@ impl Prepared {
     /// # Errors
     /// [`EngineError::Model`] if the file holds no model that can be run, [`EngineError::Plan`] if it does not fit the device.
     pub async fn new(checkpoint: &Checkpoint, device: &DeviceInfo, options: SessionOptions) -> Result<Self, EngineError> {
-        let built = models::build(checkpoint, &device.limits).await?;
+        // A dispatch cannot be interrupted, and one over a large weight takes a CPU long.
+        let most = if device.software { SOFTWARE_PART } else { u64::MAX };
+        let limits = DeviceLimits { max_binding: device.limits.max_binding.min(most), ..device.limits };
+        let built = models::build(checkpoint, &limits).await?;
         let limit = built.config.context.min(SessionOptions::DEFAULT_CONTEXT);
         let context = options.context.unwrap_or(limit).clamp(1, built.config.context.max(1));
         let rows = options.chunk.clamp(1, context);
@@ -115,6 +118,9 @@ impl Prepared {
         self.context
     }
 }
+
+/// Bytes of a weight's largest part on devices that the CPU plays.
+const SOFTWARE_PART: u64 = 8 << 20;
 
 /// Logits of this many rows are computed in one step at the most; more outputs take more steps.
 const OUTPUTS: u32 = 16;

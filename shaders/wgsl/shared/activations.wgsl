@@ -12,25 +12,6 @@ fn x_vector(row: u32, col: u32) -> vec4<f32> {
     return keep_columns(x[i], col, params.cols);
 }
 
-// Block `block` of a row.
-fn x_block(row: u32, block: u32) -> Block {
-    let col = 32u * block;
-    if col + 32u <= params.cols {
-        let i = row * (params.x_stride / 4u) + 8u * block;
-        return Block(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
-    }
-    return Block(
-        x_vector(row, col),
-        x_vector(row, col + 4u),
-        x_vector(row, col + 8u),
-        x_vector(row, col + 12u),
-        x_vector(row, col + 16u),
-        x_vector(row, col + 20u),
-        x_vector(row, col + 24u),
-        x_vector(row, col + 28u),
-    );
-}
-
 // Quarter `p` of block `block` of a row.
 fn x_pair(row: u32, block: u32, p: u32) -> Pair {
     let col = 32u * block + 4u * p;

@@ -88,6 +88,7 @@ mod tests {
             name: String::new(),
             backend: String::new(),
             driver: String::new(),
+            software: false,
             switches: Switches { subgroups, f16 },
             limits: DeviceLimits { subgroup_min: 4, subgroup_max: 32, ..DeviceLimits::FLOOR },
             steps_in_flight: 1,
