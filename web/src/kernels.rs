@@ -1,7 +1,7 @@
 //! Every kernel against its scalar twin, in this browser.
 
 use js_sys::Function;
-use parhelion::doctor::{KernelCheck, check_kernels as check};
+use parhelion::doctor::{self, KernelCheck};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
@@ -15,6 +15,23 @@ use crate::{
 struct CheckRequest {
     #[serde(flatten)]
     device: DeviceRequest,
+    #[serde(default)]
+    set: CaseSet,
+    /// Which of `parts` shares of the conformance cases.
+    #[serde(default)]
+    part: usize,
+    parts: Option<usize>,
+}
+
+/// Which cases.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum CaseSet {
+    /// Each variant on a small shape or two.
+    #[default]
+    Small,
+    /// Those of the engine's own tests.
+    Conformance,
 }
 
 /// One check.
@@ -45,20 +62,22 @@ pub async fn check_kernels(options: JsValue, on_check: Function) -> Result<JsVal
     let mut opened = Opened::open(&request.device).await.map_err(device_error)?;
     let clock = clock();
     let started = clock.now();
-    let checks = check(opened.executor.as_mut(), |check| {
+    let tell = |check: &KernelCheck| {
         // What the page's function throws is the page's affair.
         let _ = report(check).and_then(|report| on_check.call1(&JsValue::NULL, &report));
-    })
-    .await;
+    };
+    let executor = opened.executor.as_mut();
+    let checks = match request.set {
+        CaseSet::Small => doctor::check_kernels(executor, tell).await,
+        CaseSet::Conformance => doctor::check_conformance(executor, request.part, request.parts.unwrap_or(1), tell).await,
+    };
     let summary = Summary {
         total: checks.len(),
         failed: checks.iter().filter(|check| !check.ok()).count(),
         device: opened.report(),
         milliseconds: milliseconds(clock.now().saturating_sub(started)),
     };
-    if let Some(handle) = opened.handle {
-        handle.destroy();
-    }
+    opened.destroy();
     to_js(&summary)
 }
 

@@ -8,6 +8,7 @@
 mod device;
 mod error;
 mod kernels;
+mod load;
 mod model;
 mod request;
 mod source;
@@ -19,6 +20,18 @@ pub use source::ByteSource;
 
 use sha2::Digest;
 use wasm_bindgen::prelude::wasm_bindgen;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn console_error(message: &str);
+}
+
+/// Called once when the module is ready: panics, which JavaScript sees as a bare `unreachable`, say on the console what they are.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|panic| console_error(&panic.to_string())));
+}
 
 /// The engine's version.
 #[wasm_bindgen]

@@ -3,22 +3,22 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    sync::Arc,
 };
 
 use js_sys::{Float32Array, Function};
 use parhelion::{
     gpu::DeviceHandle,
-    session::{Cancel as EngineCancel, EngineError, Prepared, RowInput, SequenceId, Session},
+    session::{Cancel as EngineCancel, EngineError, RowInput, SequenceId, Session},
 };
-use parhelion_loader::{ChatOptions, Checkpoint, Message, Specials, chat::CivilTime};
+use parhelion_loader::{ChatOptions, Message, Specials, chat::CivilTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
 use crate::{
-    device::{DeviceReport, Opened, clock},
+    device::DeviceReport,
     error,
+    load::{self, Loaded},
     request::{Finished, GenerateRequest, LoadRequest, from_js, milliseconds, to_js},
     source::{ByteSource, JsSource, Rejection},
 };
@@ -54,16 +54,6 @@ pub struct Model {
     disposed: Cell<bool>,
 }
 
-/// What loading reports as it goes on.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
-enum Event<'a> {
-    Device { device: &'a DeviceReport },
-    Plan { bytes: u64, weights: u64, kv: u64, scratch: u64 },
-    Compile { done: usize, total: usize },
-    Upload { done: u64, total: u64 },
-}
-
 /// What a model is and takes.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,6 +66,8 @@ struct ModelReport<'a> {
     device: &'a DeviceReport,
     memory: MemoryReport,
     load_ms: f64,
+    /// The longest that one submission kept the device busy; none where it is not measured.
+    longest_submit_ms: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -105,49 +97,15 @@ impl Model {
         let request: LoadRequest = from_js(options)?;
         let source = JsSource::new(source).ok_or_else(|| error::option("a source needs its size in bytes"))?;
         let rejection = source.rejection();
-        let told = |failure: EngineError| told(&rejection, &failure);
-        let checkpoint = Checkpoint::open(Arc::new(source)).await.map_err(|failure| told(failure.into()))?;
-        let opened = Opened::open(&request.device).await.map_err(|failure| told(failure.into()))?;
-        let device = opened.report();
-        let handle = opened.handle.clone();
-        tell(&events, &Event::Device { device: &device });
-        match Self::load_on(checkpoint, opened, &request, &events).await {
-            Ok((session, sequence)) => {
-                Ok(Self { session: RefCell::new(Some(session)), sequence, device, handle, rejection, disposed: Cell::new(false) })
-            }
-            Err(failure) => {
-                if let Some(handle) = handle {
-                    handle.destroy();
-                }
-                Err(told(failure))
-            }
-        }
-    }
-
-    async fn load_on(
-        checkpoint: Checkpoint,
-        opened: Opened,
-        request: &LoadRequest,
-        events: &Function,
-    ) -> Result<(Session, SequenceId), EngineError> {
-        let Opened { executor, software, handle } = opened;
-        let prepared = Prepared::new(&checkpoint, executor.device(), request.session(software)).await?;
-        let memory = prepared.memory();
-        tell(events, &Event::Plan { bytes: memory.total(), weights: memory.weights, kv: memory.kv, scratch: memory.scratch });
-        let mut upload = |progress: parhelion::weights::LoadProgress| {
-            tell(events, &Event::Upload { done: progress.done, total: progress.total });
-        };
-        let mut session = Session::load(checkpoint, prepared, executor, clock(), &mut upload).await?;
-        if handle.is_some() {
-            session.prepare_ahead(&mut |done, total| tell(events, &Event::Compile { done, total })).await?;
-        }
-        let sequence = session.open_sequence()?;
-        Ok((session, sequence))
+        let loaded = load::load(source, request, &events).await.map_err(|failure| told(&rejection, &failure))?;
+        let Loaded { session, sequence, device, handle } = loaded;
+        Ok(Self { session: RefCell::new(Some(session)), sequence, device, handle, rejection, disposed: Cell::new(false) })
     }
 
     /// What the model is and what it takes.
     pub fn info(&self) -> Result<JsValue, JsValue> {
         self.with(|session| {
+            let longest_submit = session.longest_submit();
             let info = session.info();
             let memory = session.memory();
             to_js(&ModelReport {
@@ -165,6 +123,7 @@ impl Model {
                     scratch: info.memory.scratch,
                 },
                 load_ms: milliseconds(info.load),
+                longest_submit_ms: longest_submit.map(milliseconds),
             })
         })
     }
@@ -256,8 +215,8 @@ impl Model {
         self.lose_device();
     }
 
-    fn with<T>(&self, read: impl FnOnce(&Session) -> Result<T, JsValue>) -> Result<T, JsValue> {
-        match &*self.session.borrow() {
+    fn with<T>(&self, read: impl FnOnce(&mut Session) -> Result<T, JsValue>) -> Result<T, JsValue> {
+        match &mut *self.session.borrow_mut() {
             Some(session) => read(session),
             None => Err(self.missing()),
         }
@@ -303,11 +262,6 @@ fn told(rejection: &Rejection, failure: &EngineError) -> JsValue {
         Some(rejected) => rejected,
         None => error::engine(failure),
     }
-}
-
-fn tell(events: &Function, event: &Event<'_>) {
-    // What the page's function throws is the page's affair.
-    let _ = to_js(event).and_then(|event| events.call1(&JsValue::NULL, &event));
 }
 
 /// The user's local time, which templates may write into the prompt.
