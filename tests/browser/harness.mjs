@@ -24,6 +24,14 @@ export const NEEDS_MODEL = { skip: MODEL ? false : "set PARHELION_TEST_MODEL to 
 
 const COMMON = ["--no-sandbox", "--headless=new", "--disable-background-networking", "--no-first-run", "--js-flags=--expose-gc"];
 const WITH_WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"];
+const ON_A_CARD = [
+  "--enable-unsafe-webgpu",
+  "--ignore-gpu-blocklist",
+  "--disable-gpu-sandbox",
+  "--enable-features=Vulkan",
+  "--use-angle=vulkan",
+  "--disable-vulkan-surface",
+];
 const WITHOUT_WEBGPU = ["--disable-blink-features=WebGPU"];
 
 /** Ends everything when the time for all suites is over, so that no browser is left running. */
@@ -48,8 +56,8 @@ export class Browser {
 
   /**
    * Starts a browser.
-   * @param {{ webgpu?: boolean, userDataDir?: string, viewport?: { width: number, height: number }, args?: string[],
-   *   context?: import("playwright-core").BrowserContextOptions }} options `webgpu`: on a software GPU, or not at all;
+   * @param {{ webgpu?: boolean | "card", userDataDir?: string, viewport?: { width: number, height: number }, args?: string[],
+   *   context?: import("playwright-core").BrowserContextOptions }} options `webgpu`: on a software GPU, on the machine's card, or not at all;
    *   `userDataDir`: a profile that outlives the browser (its own, removed with it, if left out)
    */
   static async launch({ webgpu = true, userDataDir, viewport = { width: 1280, height: 800 }, args = [], context = {} } = {}) {
@@ -57,7 +65,8 @@ export class Browser {
     if (!executablePath) throw new Error("there is no Chromium: install it, or set CHROME to its program");
     const browser = new Browser();
     browser.#temporary = userDataDir ? undefined : await mkdtemp(join(tmpdir(), "parhelion-browser-"));
-    const flags = [...COMMON, ...(webgpu ? WITH_WEBGPU : WITHOUT_WEBGPU), ...args];
+    const webgpuFlags = webgpu === "card" ? ON_A_CARD : webgpu ? WITH_WEBGPU : WITHOUT_WEBGPU;
+    const flags = [...COMMON, ...webgpuFlags, ...args];
     const options = { executablePath, headless: true, viewport, args: flags, acceptDownloads: true, ...context };
     browser.context = await chromium.launchPersistentContext(userDataDir ?? browser.#temporary, options);
     browser.context.on("weberror", (error) => browser.errors.push(String(error.error())));
