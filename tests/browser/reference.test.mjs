@@ -8,7 +8,7 @@ import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 
 import { mountEngine, startEngine } from "./engine.mjs";
-import { Browser, MODEL, NEEDS_MODEL, serveDist } from "./harness.mjs";
+import { Browser, MODEL, NEEDS_MODEL, serveDist, withBrowser } from "./harness.mjs";
 
 const TOKENS = 32;
 /** How far a logit or a logarithm of probability may be from the native one: both are f32 arithmetic in other orders. */
@@ -42,7 +42,7 @@ async function native(tokens) {
 }
 
 /** The largest difference of one answer's probabilities from the native ones; every choice must be the native choice. */
-async function compareAnswer({ name, ids }) {
+async function compareAnswer(call, { name, ids }) {
   const { tokens, finished } = await call("generate", ids, { temperature: 0, maxTokens: TOKENS });
   assert.ok(finished.reason === "length" ? tokens.length === TOKENS : finished.reason === "stop", `${name}: ended by ${finished.reason}`);
   const expected = await native([...ids, ...tokens.map(({ id }) => id)]);
@@ -77,7 +77,7 @@ for (const subgroups of [true, false]) {
     let worst = 0;
     let shortest;
     for (const prompt of prompts) {
-      const answer = await compareAnswer(prompt);
+      const answer = await compareAnswer(call, prompt);
       const { prefillRate, decodeRate } = answer.finished.timings;
       t.diagnostic(`${prompt.name}: prefill ${prefillRate.toFixed(1)} tok/s, decode ${decodeRate.toFixed(2)} tok/s, ${answer.worst.toExponential(1)}`);
       worst = Math.max(worst, answer.worst);
@@ -91,3 +91,16 @@ for (const subgroups of [true, false]) {
     assert.ok(logits <= BOUND, `logits differ by ${logits}`);
   });
 }
+
+test("without WebGPU: the native tokens, at two a second or more", { ...NEEDS_MODEL, timeout: 200_000 }, async (t) => {
+  await withBrowser({ webgpu: false }, async (plain, dist) => {
+    dist.mount("/model.gguf", MODEL);
+    mountEngine(dist);
+    const ask = await startEngine(await plain.open(dist.url("/blank.html")));
+    await ask("load", "/model.gguf", { device: "cpu", reproducible: true, context: CONTEXT });
+    const { worst, finished } = await compareAnswer(ask, prompts[0]);
+    t.diagnostic(`prefill ${finished.timings.prefillRate.toFixed(1)} tok/s, decode ${finished.timings.decodeRate.toFixed(1)} tok/s`);
+    assert.ok(worst <= BOUND, `logarithms of probability differ by ${worst}`);
+    assert.ok(finished.timings.decodeRate >= 2, `${finished.timings.decodeRate} tok/s`);
+  });
+});
