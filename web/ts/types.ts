@@ -44,10 +44,10 @@ export interface CatalogueEntry {
 
 /**
  * What is being done, in order: `download` (or `wait`, while another tab downloads the same file), `verify`, `check` (the
- * device against known answers), `compile` (kernels), `upload` (weights to the device), `ready`; and `recovering` when the
+ * device against known answers), `upload` (weights to the device), `compile` (kernels), `ready`; and `recovering` when the
  * device was lost in mid-answer and the model is loaded again.
  */
-export type Phase = "download" | "wait" | "verify" | "check" | "compile" | "upload" | "ready" | "recovering";
+export type Phase = "download" | "wait" | "verify" | "check" | "upload" | "compile" | "ready" | "recovering";
 
 /** How far a phase is. */
 export interface Progress {

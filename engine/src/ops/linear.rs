@@ -88,10 +88,10 @@ fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: Weight
         () => 1,
     };
     let constants = matvec::Constants { lanes, wg: defaults.wg.max(lanes), rows, ragged: !part.cols.is_multiple_of(BLOCK), ..defaults };
-    let [groups_x, groups_y, _] = grid(u64::from(part.rows), constants.wg / constants.lanes * constants.rows)?;
-    let group_rows = u64::from(constants.wg / constants.lanes * constants.rows);
+    let group_rows = constants.wg / constants.lanes * constants.rows;
+    let [groups_x, groups_y, _] = grid(u64::from(part.rows), group_rows)?;
     recorder.dispatch_each(
-        group_rows * u64::from(part.cols),
+        u64::from(group_rows) * u64::from(part.cols),
         matvec::call(
             part.format,
             recorder.reduce(),

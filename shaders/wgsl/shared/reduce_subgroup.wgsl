@@ -2,7 +2,7 @@
 // The kernel declares the overrides WG (invocations of the workgroup) and LANES, which divides WG and is a multiple of
 // every subgroup size of the device or WG itself. Subgroups hold consecutive invocations. A group of more than one
 // subgroup is finished through workgroup memory.
-// Both functions hold barriers: call them from uniform control flow.
+// The functions hold barriers: call them from uniform control flow.
 #needs subgroups
 
 // The smallest subgroup that the device may run.

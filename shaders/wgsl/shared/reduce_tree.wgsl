@@ -1,6 +1,6 @@
 // Sum and maximum over each group of LANES consecutive invocations of a workgroup, by a tree in workgroup memory.
 // The kernel declares the overrides WG (invocations of the workgroup) and LANES (a power of two that divides WG).
-// Both functions hold barriers: call them from uniform control flow.
+// The functions hold barriers: call them from uniform control flow.
 
 var<workgroup> scratch: array<f32, WG>;
 // For four sums at once: it is used once in a kernel.
