@@ -95,6 +95,10 @@ fn run_and_count(skip_log: &Path, args: &[&str]) -> Result<Counts, String> {
     fs::write(skip_log, "").map_err(|error| format!("cannot write {}: {error}", skip_log.display()))?;
     let mut command = cargo(&["test", "--workspace", "--release", "--no-fail-fast"]);
     command.args(args).env(parhelion_tests::SKIP_LOG, skip_log);
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // Without it Mesa prints an error for every device that is opened.
+        command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    }
     println!("$ cargo test --workspace --release --no-fail-fast {}", args.join(" "));
     let (mut counts, success) = count(&mut command).map_err(|error| format!("cannot run `cargo test`: {error}"))?;
     counts.success = success;
