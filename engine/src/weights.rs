@@ -330,8 +330,7 @@ impl Piece<'_> {
     }
 
     async fn read<'c>(&self, checkpoint: &'c Checkpoint, row: u32, rows: u32) -> Result<std::borrow::Cow<'c, [u8]>, LoadError> {
-        let offset = self.source.info.offset + u64::from(row) * self.row_bytes();
-        checkpoint.source().read(offset, (u64::from(rows) * self.row_bytes()) as usize).await
+        checkpoint.read_rows(&self.source.info, u64::from(row), u64::from(rows)).await
     }
 
     /// Appends `rows` rows, whole granules as published, in the engine's layout.

@@ -1,23 +1,26 @@
-//! One model file, indexed.
+//! A published model, indexed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::chat::ChatTemplate;
 use crate::metadata::Metadata;
 use crate::names::{NameIndex, closest};
 use crate::tokenizer::Tokenizer;
-use crate::{DType, LoadError, Source, gguf};
+use crate::{DType, LoadError, Repository, Source, gguf};
 
-/// Where one tensor lies in its file, and how it is stored.
+/// Where one tensor lies, and how it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// The name in the file, such as `blk.0.attn_q.weight`.
+    /// The published name, such as `blk.0.attn_q.weight`.
     pub name: String,
     /// How the elements are stored.
     pub dtype: DType,
     /// Dimensions, the slowest first: a matrix is `[rows, cols]` in row-major order (GGUF lists them the other way
     /// round). Never empty; no dimension is zero.
     pub shape: Vec<u64>,
+    /// Which of [`Checkpoint::files`] it lies in.
+    pub file: usize,
     /// First byte, from the start of the file.
     pub offset: u64,
     /// Length in bytes; `offset + len` lies within the file.
@@ -29,41 +32,128 @@ impl TensorInfo {
     pub fn elems(&self) -> u64 {
         self.shape.iter().product()
     }
+
+    /// Bytes of one row: of all elements that differ in the last dimension alone.
+    pub fn row_bytes(&self) -> u64 {
+        let rows: u64 = self.shape.split_last().map_or(1, |(_, rows)| rows.iter().product());
+        self.len / rows.max(1)
+    }
 }
 
-/// A model file whose header has been read and checked: metadata and tensor index are in memory, tensor bytes stay in
-/// [`Checkpoint::source`].
+/// Whose names and settings a checkpoint uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// GGUF: `general.architecture`, `blk.0.attn_q.weight`.
+    Gguf,
+    /// The `transformers` library: config.json's `model_type`, `model.layers.0.self_attn.q_proj.weight`.
+    HuggingFace,
+}
+
+/// A model whose headers have been read and checked: metadata and tensor index are in memory, tensor bytes stay in
+/// [`Checkpoint::files`].
 #[derive(Clone)]
 pub struct Checkpoint {
-    source: Arc<dyn Source>,
+    name: String,
+    dialect: Dialect,
+    files: Vec<Arc<dyn Source>>,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     index: NameIndex,
 }
 
 impl Checkpoint {
-    /// Reads and checks the header of `source`. The format is told by the content, not by the name.
+    /// Reads and checks the header of a model that is one file. The format is told by the content, not by the name.
     ///
     /// Memory in use at any moment stays below eight times the header's bytes plus 1 MiB, whatever the file says.
     ///
     /// # Errors
-    /// [`LoadError::Empty`], [`LoadError::UnknownFormat`], [`LoadError::Unsupported`] (safetensors, big-endian GGUF,
-    /// unknown versions and tensor types), [`LoadError::Malformed`], or [`LoadError::Read`] from the source.
+    /// [`LoadError::Empty`], [`LoadError::UnknownFormat`], [`LoadError::Unsupported`] (a part of a model in several files,
+    /// big-endian GGUF, unknown versions and tensor types), [`LoadError::Malformed`], or [`LoadError::Read`] from the source.
     pub async fn open(source: Arc<dyn Source>) -> Result<Self, LoadError> {
-        if source.is_empty() {
-            return Err(LoadError::Empty { file: source.name().to_owned() });
-        }
-        let head = source.read(0, source.len().min(16) as usize).await?.into_owned();
-        if !gguf::is_gguf(&head) {
-            return Err(refuse(source.name(), &head));
-        }
-        let gguf::Header { metadata, tensors, index } = gguf::read_header(source.as_ref()).await?;
-        Ok(Self { source, metadata, tensors, index })
+        let header = read_gguf(source.as_ref()).await?;
+        gguf::refuse_part(&header.metadata)?;
+        Ok(Self::of_gguf(vec![source], header))
     }
 
-    /// The file the tensors' bytes are read from.
-    pub fn source(&self) -> &Arc<dyn Source> {
-        &self.source
+    /// Reads and checks the header of the file at `path` and, where it is a part of a split GGUF
+    /// (`model-00002-of-00003.gguf`), those of the other parts.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::open`]; [`LoadError::NotFound`] where there is no such file, [`LoadError::MissingFile`] for an
+    /// absent part, [`LoadError::BadValue`] for parts that contradict each other.
+    pub async fn open_file_of(repository: &dyn Repository, path: &str) -> Result<Self, LoadError> {
+        let not_found = || LoadError::NotFound { file: format!("{}/{path}", repository.name()) };
+        let source = repository.open(path).await?.ok_or_else(not_found)?;
+        let header = read_gguf(source.as_ref()).await?;
+        if gguf::part_count(&header.metadata)? == 1 {
+            return Ok(Self::of_gguf(vec![source], header));
+        }
+        let gguf::Parts { files, header } = gguf::open_parts(repository, path, source, header).await?;
+        Ok(Self::of_gguf(files, header))
+    }
+
+    /// Opens the model at `path`: a file, or one of the parts of a split GGUF.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::open_file_of`], and [`LoadError::NotAFile`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn open_path(path: &std::path::Path) -> Result<Self, LoadError> {
+        use crate::{Directory, MappedFile, is_inside};
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref());
+        match path.file_name().and_then(|name| name.to_str()).filter(|name| is_inside(name)) {
+            Some(name) if path.is_file() => Self::open_file_of(&Directory::new(directory), name).await,
+            // A name that siblings cannot be told from, or no file at all, which opening it tells best.
+            _ => Self::open(Arc::new(MappedFile::open(path)?)).await,
+        }
+    }
+
+    fn of_gguf(files: Vec<Arc<dyn Source>>, header: gguf::Header) -> Self {
+        let gguf::Header { metadata, tensors, index } = header;
+        Self { name: metadata.file().to_owned(), dialect: Dialect::Gguf, files, metadata, tensors, index }
+    }
+
+    /// What error messages call the model: its file, the first of its files, or its repository.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whose names and settings it uses.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The files that hold tensors.
+    pub fn files(&self) -> &[Arc<dyn Source>] {
+        &self.files
+    }
+
+    /// `len` bytes of a tensor, as stored, from `offset` within it.
+    ///
+    /// # Errors
+    /// [`LoadError::Read`] where the range is not within the tensor, or from the file.
+    pub async fn read(&self, info: &TensorInfo, offset: u64, len: u64) -> Result<Cow<'_, [u8]>, LoadError> {
+        let within = offset.checked_add(len).is_some_and(|end| end <= info.len);
+        let file = self.files.get(info.file).filter(|_| within);
+        let at = info.offset.checked_add(offset);
+        match (file, at, usize::try_from(len)) {
+            (Some(file), Some(at), Ok(len)) => file.read(at, len).await,
+            _ => Err(LoadError::Read {
+                file: self.name.clone(),
+                offset,
+                len,
+                reason: format!("tensor `{}` has {} bytes", info.name.escape_debug(), info.len),
+            }),
+        }
+    }
+
+    /// Rows `first_row..first_row + rows` of a tensor, one after another in the layout of [`TensorInfo::dtype`].
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    pub async fn read_rows(&self, info: &TensorInfo, first_row: u64, rows: u64) -> Result<Cow<'_, [u8]>, LoadError> {
+        let bytes = info.row_bytes();
+        // What overflows lies past any tensor's end, as `read` says.
+        self.read(info, first_row.saturating_mul(bytes), rows.saturating_mul(bytes)).await
     }
 
     /// The model family, such as `llama`.
@@ -80,24 +170,24 @@ impl Checkpoint {
     /// [`LoadError::MissingTensor`] with the names that are spelled most like it.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo, LoadError> {
         self.find_tensor(name).ok_or_else(|| LoadError::MissingTensor {
-            file: self.source.name().to_owned(),
+            file: self.name.clone(),
             name: name.to_owned(),
             closest: closest(name, self.tensors.iter().map(|tensor| tensor.name.as_str()), 3),
         })
     }
 
-    /// The tensor called `name`, `None` where the file has no such tensor: for tensors that a model may leave out.
+    /// The tensor called `name`, `None` where the model has no such tensor: for tensors that a model may leave out.
     pub fn find_tensor(&self, name: &str) -> Option<&TensorInfo> {
         let at = self.index.find(name, |i| self.tensors[i].name.as_str())?;
         self.tensors.get(at)
     }
 
-    /// All tensors in the order of the file.
+    /// All tensors in the order of the files.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = &TensorInfo> {
         self.tensors.iter()
     }
 
-    /// The model's configuration and everything else that the file says of itself.
+    /// The model's configuration and everything else that its files say of themselves.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -117,6 +207,17 @@ impl Checkpoint {
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>, LoadError> {
         ChatTemplate::from_metadata(&self.metadata)
     }
+}
+
+async fn read_gguf(source: &dyn Source) -> Result<gguf::Header, LoadError> {
+    if source.is_empty() {
+        return Err(LoadError::Empty { file: source.name().to_owned() });
+    }
+    let head = source.read(0, source.len().min(16) as usize).await?;
+    if !gguf::is_gguf(&head) {
+        return Err(refuse(source.name(), &head));
+    }
+    gguf::read_header(source).await
 }
 
 /// The error for a file that is no GGUF, by what it is instead.

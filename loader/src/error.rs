@@ -16,6 +16,24 @@ pub enum LoadError {
         /// The path as given.
         file: String,
     },
+    /// A path that leads out of its repository, or that systems read differently.
+    #[error("{file}: the path \"{}\" is not one inside the repository; use another copy of the model", path.escape_debug())]
+    BadPath {
+        /// The repository's name.
+        file: String,
+        /// The path, at most its first 100 characters.
+        path: String,
+    },
+    /// A file of several that belong together is absent.
+    #[error("{file}: {path} is missing: {why}; download it too")]
+    MissingFile {
+        /// The repository's name.
+        file: String,
+        /// The path within it.
+        path: String,
+        /// What asks for the file.
+        why: String,
+    },
     /// The file has no bytes.
     #[error("{file}: the file is empty; download it again")]
     Empty {

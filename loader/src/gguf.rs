@@ -10,8 +10,11 @@ use crate::names::NameIndex;
 use crate::{LoadError, Source, TensorInfo};
 
 mod reader;
+mod split;
 mod tensors;
 mod values;
+
+pub(crate) use split::{Parts, open_parts, part_count, refuse_part};
 
 use reader::{Place, Reader};
 

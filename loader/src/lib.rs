@@ -3,11 +3,10 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), parhelion_loader::LoadError> {
-//! use std::{path::Path, sync::Arc};
-//! use parhelion_loader::{Checkpoint, MappedFile};
+//! use std::path::Path;
+//! use parhelion_loader::Checkpoint;
 //!
-//! let file = MappedFile::open(Path::new("model.gguf"))?;
-//! let checkpoint = Checkpoint::open(Arc::new(file)).await?;
+//! let checkpoint = Checkpoint::open_path(Path::new("model.gguf")).await?;
 //! println!("{}: {} tensors", checkpoint.architecture()?, checkpoint.tensors().count());
 //! # Ok(())
 //! # }
@@ -21,14 +20,18 @@ mod error;
 mod gguf;
 mod metadata;
 mod names;
+mod repository;
 mod source;
 pub mod tokenizer;
 
 pub use chat::{ChatOptions, ChatTemplate, Message, Prompt};
-pub use checkpoint::{Checkpoint, TensorInfo};
+pub use checkpoint::{Checkpoint, Dialect, TensorInfo};
 pub use dtype::DType;
 pub use error::LoadError;
 pub use metadata::{Array, Metadata, Strings, Value};
+#[cfg(not(target_arch = "wasm32"))]
+pub use repository::Directory;
+pub use repository::{MemoryRepository, Repository, is_inside};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::MappedFile;
 pub use source::{MaybeSendSync, MemorySource, Source};

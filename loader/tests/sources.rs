@@ -56,7 +56,7 @@ fn a_mapped_file_is_read_like_one_in_memory() {
     let checkpoint = pollster::block_on(Checkpoint::open(Arc::new(MappedFile::open(&path).unwrap()))).unwrap();
     let tensor = checkpoint.tensor("t").unwrap();
     assert_eq!((tensor.shape.as_slice(), tensor.dtype, tensor.len, tensor.elems()), (&[2, 4][..], DType::F32, 32, 8));
-    let bytes = pollster::block_on(checkpoint.source().read(tensor.offset, tensor.len as usize)).unwrap();
+    let bytes = pollster::block_on(checkpoint.read(tensor, 0, tensor.len)).unwrap();
     assert_eq!(*bytes, file.data);
 }
 

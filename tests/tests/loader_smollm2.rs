@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is amiss")]
 
-use std::sync::Arc;
-
-use parhelion_loader::{ChatOptions, Checkpoint, DType, LoadError, MappedFile, Message, Specials, Tokenizer};
+use parhelion_loader::{ChatOptions, Checkpoint, DType, LoadError, Message, Specials, Tokenizer};
 use parhelion_tests::fixtures;
 
 /// Token ids of prompts by an independent implementation.
@@ -12,8 +10,7 @@ const PROMPTS: &str = include_str!("../fixtures/smollm2_prompts.json");
 
 fn open() -> Option<Checkpoint> {
     let path = fixtures::smollm2()?;
-    let file = MappedFile::open(&path).unwrap();
-    Some(pollster::block_on(Checkpoint::open(Arc::new(file))).unwrap())
+    Some(pollster::block_on(Checkpoint::open_path(&path)).unwrap())
 }
 
 struct Reference {
@@ -61,7 +58,7 @@ fn the_index_is_the_published_one() {
 fn tensor_bytes_are_where_the_index_says() {
     let Some(checkpoint) = open() else { return };
     let norm = checkpoint.tensor("output_norm.weight").unwrap();
-    let bytes = pollster::block_on(checkpoint.source().read(norm.offset, norm.len as usize)).unwrap();
+    let bytes = pollster::block_on(checkpoint.read(norm, 0, norm.len)).unwrap();
     let weights: Vec<f32> = bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
     // The final norm scales by about 1.8 everywhere, twice with the other sign; shifted bytes would not.
     let plausible = weights.iter().all(|weight| (0.5..4.0).contains(&weight.abs()));

@@ -7,11 +7,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::{cell::Cell, path::Path, rc::Rc, sync::Arc};
+use std::{cell::Cell, path::Path, rc::Rc};
 
 use parhelion::{
     exec::ExecError,
-    loader::{Checkpoint, MappedFile, Specials},
+    loader::{Checkpoint, Specials},
     session::{
         Cancel, EngineError, FinishReason, GenerateOptions, Input, Prepared, RowInput, Sampling, SequenceId, Session, SessionOptions,
     },
@@ -70,8 +70,7 @@ fn configs() -> Vec<Config> {
 
 fn load(model: &Path, config: &Config, options: SessionOptions) -> (Session, Driver) {
     let Device { executor, driver, .. } = Device::open(&config.request).unwrap();
-    let source = Arc::new(MappedFile::open(model).unwrap());
-    let checkpoint = driver.block_on(Checkpoint::open(source)).unwrap();
+    let checkpoint = driver.block_on(Checkpoint::open_path(model)).unwrap();
     let clock = Rc::new(Stopwatch::start());
     let session = driver.block_on(async {
         let prepared = Prepared::new(&checkpoint, executor.device(), options).await.unwrap();
@@ -102,7 +101,7 @@ fn options(reproducible: bool, sequences: u32, chunk: u32) -> SessionOptions {
 #[test]
 fn prompts_are_tokenised_as_the_reference_does() {
     let Some(model) = smollm2() else { return };
-    let checkpoint = pollster::block_on(Checkpoint::open(Arc::new(MappedFile::open(&model).unwrap()))).unwrap();
+    let checkpoint = pollster::block_on(Checkpoint::open_path(&model)).unwrap();
     let tokenizer = checkpoint.tokenizer().unwrap();
     for prompt in reference() {
         let specials = if prompt.parse_special { Specials::Parse } else { Specials::Text };
@@ -292,14 +291,12 @@ fn a_prompt_can_be_stopped_between_chunks() {
 fn input_embeddings_stand_for_tokens() {
     let Some(model) = smollm2() else { return };
     let tokens = &reference()[0].prompt_token_ids;
-    let checkpoint = pollster::block_on(Checkpoint::open(Arc::new(MappedFile::open(&model).unwrap()))).unwrap();
+    let checkpoint = pollster::block_on(Checkpoint::open_path(&model)).unwrap();
     let info = checkpoint.tensor("token_embd.weight").unwrap();
-    let row_bytes = (info.shape[1] / 32 * 34) as usize;
     let embeddings: Vec<Vec<f32>> = tokens
         .iter()
         .map(|&token| {
-            let offset = info.offset + u64::from(token) * row_bytes as u64;
-            let bytes = pollster::block_on(checkpoint.source().read(offset, row_bytes)).unwrap();
+            let bytes = pollster::block_on(checkpoint.read_rows(info, token.into(), 1)).unwrap();
             let block = |b: &[u8]| {
                 let scale = half::f16::from_le_bytes([b[0], b[1]]).to_f32();
                 b[2..].iter().map(|&q| f32::from(q as i8) * scale).collect::<Vec<f32>>()

@@ -165,7 +165,7 @@ pub struct Built {
 /// [`ModelError`]: an unknown architecture, a missing or unused tensor, a wrong shape or format.
 pub async fn build(checkpoint: &Checkpoint, limits: &DeviceLimits) -> Result<Built, ModelError> {
     let architecture = checkpoint.architecture()?;
-    let file = checkpoint.source().name().to_owned();
+    let file = checkpoint.name().to_owned();
     let family = family_of(architecture, &file)?;
     let mut config = (family.config)(architecture, checkpoint.metadata())?;
     if let Some(factors) = rope_factors(checkpoint, &config).await? {
@@ -218,7 +218,7 @@ fn resolve(family: &Family, engine: &str, layer: Option<u32>) -> (String, Reorde
 /// Frequency factors of RoPE, which some converters store as a tensor: pairs rotate slower by these.
 async fn rope_factors(checkpoint: &Checkpoint, config: &Config) -> Result<Option<Vec<f32>>, ModelError> {
     let Some(info) = checkpoint.find_tensor(ROPE_FACTORS) else { return Ok(None) };
-    let file = checkpoint.source().name().to_owned();
+    let file = checkpoint.name().to_owned();
     let expected = vec![u64::from(config.rope.dims / 2)];
     if info.shape != expected {
         return Err(WeightError::Shape { file, tensor: info.name.clone(), expected, got: info.shape.clone() }.into());
@@ -226,7 +226,7 @@ async fn rope_factors(checkpoint: &Checkpoint, config: &Config) -> Result<Option
     if info.dtype != DType::F32 {
         return Err(WeightError::Format { file, tensor: info.name.clone(), dtype: info.dtype.name() }.into());
     }
-    let bytes = checkpoint.source().read(info.offset, info.len as usize).await?;
+    let bytes = checkpoint.read(info, 0, info.len).await?;
     Ok(Some(weights::to_f32(info.dtype, &bytes).collect()))
 }
 
@@ -240,6 +240,6 @@ fn refuse_unused(checkpoint: &Checkpoint, architecture: &str, used: &[String]) -
     }
     let names = unused.iter().take(5).copied().collect::<Vec<_>>().join(", ");
     let names = if unused.len() > 5 { format!("{names}, ...") } else { names };
-    let file = checkpoint.source().name().to_owned();
+    let file = checkpoint.name().to_owned();
     Err(ModelError::UnusedTensors { file, architecture: architecture.into(), count: unused.len(), names })
 }

@@ -156,7 +156,7 @@ impl Session {
             load: clock.now().saturating_sub(started),
         };
         let sequences = Sequences::new(plan.options().bounds.sequences, plan.pages());
-        let file = checkpoint.source().name().to_owned();
+        let file = checkpoint.name().to_owned();
         Ok(Self {
             executor,
             clock,

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
-use parhelion::loader::{Array, Checkpoint, DType, MappedFile, Source, TensorInfo, Value};
+use parhelion::loader::{Array, Checkpoint, DType, TensorInfo, Value};
 use serde_json::{Map, json};
 
 use super::{CommandError, Context, print_json};
@@ -47,11 +46,10 @@ pub(super) fn run(context: &Context, options: &InspectOptions) -> Result<(), Com
     print_text(&mut io::stdout().lock(), &checkpoint, &totals)
 }
 
-/// Maps a file and reads its index.
+/// Maps a model's files and reads their index.
 pub(super) fn open(path: &Path) -> Result<Checkpoint, CommandError> {
-    let file: Arc<dyn Source> = Arc::new(MappedFile::open(path)?);
-    // Reads of a mapped file are always ready.
-    Ok(pollster::block_on(Checkpoint::open(file))?)
+    // Reads of mapped files are always ready.
+    Ok(pollster::block_on(Checkpoint::open_path(path))?)
 }
 
 /// Tensors of one type.
@@ -76,6 +74,11 @@ struct Totals {
     all: Total,
 }
 
+/// Bytes of all files.
+fn file_bytes(checkpoint: &Checkpoint) -> u64 {
+    checkpoint.files().iter().map(|file| file.len()).fold(0, u64::saturating_add)
+}
+
 fn totals(checkpoint: &Checkpoint) -> Totals {
     let mut totals = Totals { by_type: BTreeMap::new(), all: Total::default() };
     for tensor in checkpoint.tensors() {
@@ -86,9 +89,15 @@ fn totals(checkpoint: &Checkpoint) -> Totals {
 }
 
 fn print_text(out: &mut impl Write, checkpoint: &Checkpoint, totals: &Totals) -> Result<(), CommandError> {
-    let source = checkpoint.source();
     let architecture = checkpoint.metadata().str("general.architecture").unwrap_or("not named");
-    writeln!(out, "{}: {}, architecture {}", printable(source.name()), bytes(source.len()), printable(architecture))?;
+    writeln!(out, "{}: {}, architecture {}", printable(checkpoint.name()), bytes(file_bytes(checkpoint)), printable(architecture))?;
+
+    if checkpoint.files().len() > 1 {
+        writeln!(out, "\nFiles ({})", checkpoint.files().len())?;
+        for file in checkpoint.files() {
+            writeln!(out, "  {} {:>10}", printable(file.name()), bytes(file.len()))?;
+        }
+    }
 
     let metadata = checkpoint.metadata();
     writeln!(out, "\nMetadata ({} entries)", metadata.iter().len())?;
@@ -208,15 +217,17 @@ fn as_json(checkpoint: &Checkpoint, totals: &Totals) -> serde_json::Value {
         .map(|tensor| {
             json!({
                 "name": tensor.name, "dtype": tensor.dtype.name(), "shape": tensor.shape,
-                "offset": tensor.offset, "bytes": tensor.len,
+                "file": tensor.file, "offset": tensor.offset, "bytes": tensor.len,
             })
         })
         .collect();
+    let files: Vec<_> = checkpoint.files().iter().map(|file| json!({ "name": file.name(), "bytes": file.len() })).collect();
     let total = |total: &Total| json!({ "tensors": total.tensors, "elements": total.elements, "bytes": total.bytes });
     let by_type: Map<String, serde_json::Value> = totals.by_type.iter().map(|(name, sum)| ((*name).to_owned(), total(sum))).collect();
     json!({
-        "file": checkpoint.source().name(),
-        "bytes": checkpoint.source().len(),
+        "file": checkpoint.name(),
+        "bytes": file_bytes(checkpoint),
+        "files": files,
         "architecture": checkpoint.architecture().ok(),
         "parameters": totals.all.elements,
         "by_dtype": by_type,
