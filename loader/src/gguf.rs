@@ -13,10 +13,12 @@ mod reader;
 mod split;
 mod tensors;
 mod values;
+mod writer;
 
 pub(crate) use split::{Parts, open_parts, part_count, refuse_part};
 
 use reader::{Place, Reader};
+pub use writer::{GgufLayout, GgufWriteError, GgufWriter, NewTensor};
 
 const MAGIC: &[u8; 4] = b"GGUF";
 /// Entries and tensors that a file may have; published files have under a hundred entries and a few thousand tensors.
@@ -30,6 +32,7 @@ const MIN_ENTRY: u64 = 8 + 1 + 4 + 1;
 const MIN_TENSOR: u64 = 8 + 1 + 4 + 8 + 4 + 8;
 /// Where tensors begin, unless `general.alignment` says otherwise, in bytes.
 const DEFAULT_ALIGNMENT: u64 = 32;
+const ALIGNMENT_KEY: &str = "general.alignment";
 
 /// What a GGUF file says before its tensor data.
 pub(crate) struct Header {
@@ -99,7 +102,10 @@ async fn read_metadata(reader: &mut Reader<'_>, count: u64) -> Result<Metadata, 
 }
 
 fn read_alignment(metadata: &Metadata) -> Result<u64, LoadError> {
-    const KEY: &str = "general.alignment";
-    let alignment = metadata.optional(KEY, Metadata::u32)?.map_or(DEFAULT_ALIGNMENT, u64::from);
-    if alignment.is_power_of_two() { Ok(alignment) } else { Err(metadata.bad_value(KEY, "a power of two", alignment.to_string())) }
+    let alignment = metadata.optional(ALIGNMENT_KEY, Metadata::u32)?.map_or(DEFAULT_ALIGNMENT, u64::from);
+    if alignment.is_power_of_two() {
+        Ok(alignment)
+    } else {
+        Err(metadata.bad_value(ALIGNMENT_KEY, "a power of two", alignment.to_string()))
+    }
 }

@@ -28,6 +28,7 @@ pub use chat::{ChatOptions, ChatTemplate, Message, Prompt};
 pub use checkpoint::{Checkpoint, Dialect, TensorInfo};
 pub use dtype::DType;
 pub use error::LoadError;
+pub use gguf::{GgufLayout, GgufWriteError, GgufWriter, NewTensor};
 pub use metadata::{Array, Metadata, Strings, Value};
 #[cfg(not(target_arch = "wasm32"))]
 pub use repository::Directory;

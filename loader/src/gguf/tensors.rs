@@ -6,7 +6,7 @@ use crate::names::NameIndex;
 use crate::{DType, LoadError, TensorInfo};
 
 /// Dimensions that a tensor may have, by the format.
-const MAX_RANK: u32 = 4;
+pub(super) const MAX_RANK: u32 = 4;
 
 /// Reads `count` tensor records and checks that their data lie within the file, aligned and apart.
 pub(super) async fn read_index(reader: &mut Reader<'_>, count: u64, alignment: u64) -> Result<(Vec<TensorInfo>, NameIndex), LoadError> {

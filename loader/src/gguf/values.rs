@@ -4,11 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::reader::{Reader, reserve_gently};
+use super::writer::write_string;
 use crate::LoadError;
 use crate::metadata::{Array, Strings, Value};
 
 /// Arrays of arrays may nest this deep; published files do not nest at all.
-const MAX_DEPTH: u32 = 4;
+pub(super) const MAX_DEPTH: u32 = 4;
 /// Bytes of an array that are decoded at a time.
 const CHUNK: u64 = 64 << 10;
 /// ggml's numbers for the types of strings and arrays.
@@ -137,4 +138,75 @@ fn not_a_bool(reader: &Reader<'_>, byte: u8) -> LoadError {
 
 fn unknown_kind(reader: &Reader<'_>, kind: u32) -> LoadError {
     reader.malformed("a value type from 0 to 12", kind)
+}
+
+/// Appends a value: its type, then its bytes. `false` if it nests deeper than [`read_value`] follows.
+#[must_use]
+pub(super) fn write_value(out: &mut Vec<u8>, value: &Value) -> bool {
+    let kind: u32 = match value {
+        Value::U8(_) => 0,
+        Value::I8(_) => 1,
+        Value::U16(_) => 2,
+        Value::I16(_) => 3,
+        Value::U32(_) => 4,
+        Value::I32(_) => 5,
+        Value::F32(_) => 6,
+        Value::Bool(_) => 7,
+        Value::String(_) => STRING,
+        Value::Array(_) => ARRAY,
+        Value::U64(_) => 10,
+        Value::I64(_) => 11,
+        Value::F64(_) => 12,
+    };
+    out.extend_from_slice(&kind.to_le_bytes());
+    match value {
+        Value::U8(v) => out.extend_from_slice(&v.to_le_bytes()),
+        Value::I8(v) => out.extend_from_slice(&v.to_le_bytes()),
+        Value::U16(v) => out.extend_from_slice(&v.to_le_bytes()),
+        Value::I16(v) => out.extend_from_slice(&v.to_le_bytes()),
+        Value::U32(v) => out.extend_from_slice(&v.to_le_bytes()),
+        Value::I32(v) => out.extend_from_slice(&v.to_le_bytes()),
+        Value::F32(v) => out.extend_from_slice(&v.to_le_bytes()),
+        Value::Bool(v) => out.push(u8::from(*v)),
+        Value::String(v) => write_string(out, v),
+        Value::Array(v) => return write_array(out, v, 1),
+        Value::U64(v) => out.extend_from_slice(&v.to_le_bytes()),
+        Value::I64(v) => out.extend_from_slice(&v.to_le_bytes()),
+        Value::F64(v) => out.extend_from_slice(&v.to_le_bytes()),
+    }
+    true
+}
+
+/// Appends an array at nesting `depth`: element type, count, elements.
+fn write_array(out: &mut Vec<u8>, array: &Array, depth: u32) -> bool {
+    fn numbers<T: Copy, const N: usize>(out: &mut Vec<u8>, kind: u32, items: &[T], encode: fn(T) -> [u8; N]) {
+        head(out, kind, items.len());
+        out.extend(items.iter().flat_map(|&item| encode(item)));
+    }
+    fn head(out: &mut Vec<u8>, kind: u32, count: usize) {
+        out.extend_from_slice(&kind.to_le_bytes());
+        out.extend_from_slice(&(count as u64).to_le_bytes());
+    }
+    match array {
+        Array::U8(items) => numbers(out, 0, items, u8::to_le_bytes),
+        Array::I8(items) => numbers(out, 1, items, i8::to_le_bytes),
+        Array::U16(items) => numbers(out, 2, items, u16::to_le_bytes),
+        Array::I16(items) => numbers(out, 3, items, i16::to_le_bytes),
+        Array::U32(items) => numbers(out, 4, items, u32::to_le_bytes),
+        Array::I32(items) => numbers(out, 5, items, i32::to_le_bytes),
+        Array::F32(items) => numbers(out, 6, items, f32::to_le_bytes),
+        Array::Bool(items) => numbers(out, 7, items, |item| [u8::from(item)]),
+        Array::String(items) => {
+            head(out, STRING, items.len());
+            items.iter().for_each(|item| write_string(out, item));
+        }
+        Array::Array(items) => {
+            head(out, ARRAY, items.len());
+            return depth < MAX_DEPTH && items.iter().all(|item| write_array(out, item, depth + 1));
+        }
+        Array::U64(items) => numbers(out, 10, items, u64::to_le_bytes),
+        Array::I64(items) => numbers(out, 11, items, i64::to_le_bytes),
+        Array::F64(items) => numbers(out, 12, items, f64::to_le_bytes),
+    }
+    true
 }
