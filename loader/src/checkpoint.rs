@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::chat::ChatTemplate;
+use crate::huggingface::{self, Sidecar, Sidecars};
 use crate::metadata::Metadata;
 use crate::names::{NameIndex, closest};
 use crate::tokenizer::Tokenizer;
@@ -17,7 +18,7 @@ pub struct TensorInfo {
     /// How the elements are stored.
     pub dtype: DType,
     /// Dimensions, the slowest first: a matrix is `[rows, cols]` in row-major order (GGUF lists them the other way
-    /// round). Never empty; no dimension is zero.
+    /// round). Safetensors may have scalars, whose list is empty, and tensors of no elements.
     pub shape: Vec<u64>,
     /// Which of [`Checkpoint::files`] it lies in.
     pub file: usize,
@@ -59,6 +60,7 @@ pub struct Checkpoint {
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     index: NameIndex,
+    sidecars: Sidecars,
 }
 
 impl Checkpoint {
@@ -84,6 +86,9 @@ impl Checkpoint {
     pub async fn open_file_of(repository: &dyn Repository, path: &str) -> Result<Self, LoadError> {
         let not_found = || LoadError::NotFound { file: format!("{}/{path}", repository.name()) };
         let source = repository.open(path).await?.ok_or_else(not_found)?;
+        if huggingface::is_safetensors(&first_bytes(source.as_ref()).await?) {
+            return Self::open_weights_of(repository, path, source.name()).await;
+        }
         let header = read_gguf(source.as_ref()).await?;
         if gguf::part_count(&header.metadata)? == 1 {
             return Ok(Self::of_gguf(vec![source], header));
@@ -92,13 +97,31 @@ impl Checkpoint {
         Ok(Self::of_gguf(files, header))
     }
 
-    /// Opens the model at `path`: a file, or one of the parts of a split GGUF.
+    /// Reads the configuration of a repository as the `transformers` library publishes models, and the headers of its
+    /// safetensors files: `config.json` (and `generation_config.json`), `model.safetensors` or `model.safetensors.index.json`
+    /// with the shards that it names.
+    ///
+    /// Memory in use at any moment stays below eight times the bytes of configuration, index and headers plus 1 MiB.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::open_file_of`], and [`LoadError::NotAFile`].
+    /// [`LoadError::MissingFile`]; [`LoadError::Unsupported`] for weights in other formats; [`LoadError::Malformed`] for
+    /// files that contradict their format or one another; [`LoadError::Read`] from the repository.
+    pub async fn open_repository(repository: &dyn Repository) -> Result<Self, LoadError> {
+        let huggingface::Opened { metadata, files, tensors, index, sidecars } = huggingface::open(repository).await?;
+        Ok(Self { name: repository.name().to_owned(), dialect: Dialect::HuggingFace, files, metadata, tensors, index, sidecars })
+    }
+
+    /// Opens the model at `path`: a directory, a GGUF file, one of the parts of a split GGUF, or a safetensors file with its
+    /// config.json beside it.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::open_repository`] and [`Checkpoint::open_file_of`].
     #[cfg(not(target_arch = "wasm32"))]
     pub async fn open_path(path: &std::path::Path) -> Result<Self, LoadError> {
         use crate::{Directory, MappedFile, is_inside};
+        if path.is_dir() {
+            return Self::open_repository(&Directory::new(path)).await;
+        }
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref());
         match path.file_name().and_then(|name| name.to_str()).filter(|name| is_inside(name)) {
             Some(name) if path.is_file() => Self::open_file_of(&Directory::new(directory), name).await,
@@ -107,9 +130,36 @@ impl Checkpoint {
         }
     }
 
+    /// The repository whose weights the safetensors file at `path` holds, all or some of them.
+    async fn open_weights_of(repository: &dyn Repository, path: &str, name: &str) -> Result<Self, LoadError> {
+        if repository.open(huggingface::CONFIG).await?.is_none() {
+            return Err(refuse_lone_safetensors(name));
+        }
+        let checkpoint = Self::open_repository(repository).await?;
+        if checkpoint.files.iter().any(|file| file.name() == name) {
+            return Ok(checkpoint);
+        }
+        let found = format!("a safetensors file that is not one of the {} that hold the repository's model", checkpoint.files.len());
+        Err(LoadError::Unsupported { file: name.to_owned(), found, advice: format!("leave {path} out: give the directory") })
+    }
+
+    /// The error for a repository, whose tokenizer cannot be built yet.
+    async fn no_tokenizer(&self) -> Result<LoadError, LoadError> {
+        let file = self.name.clone();
+        Ok(match self.sidecar(Sidecar::Tokenizer).await? {
+            None => {
+                LoadError::MissingFile { file, path: Sidecar::Tokenizer.path().to_owned(), why: "it turns text into tokens".to_owned() }
+            }
+            Some(_) => {
+                let (found, advice) = ("the tokenizer of a repository".to_owned(), "use a GGUF conversion to run the model".to_owned());
+                LoadError::Unsupported { file, found, advice }
+            }
+        })
+    }
+
     fn of_gguf(files: Vec<Arc<dyn Source>>, header: gguf::Header) -> Self {
         let gguf::Header { metadata, tensors, index } = header;
-        Self { name: metadata.file().to_owned(), dialect: Dialect::Gguf, files, metadata, tensors, index }
+        Self { name: metadata.file().to_owned(), dialect: Dialect::Gguf, files, metadata, tensors, index, sidecars: Sidecars::default() }
     }
 
     /// What error messages call the model: its file, the first of its files, or its repository.
@@ -159,9 +209,12 @@ impl Checkpoint {
     /// The model family, such as `llama`.
     ///
     /// # Errors
-    /// [`LoadError::MissingKey`] or [`LoadError::BadValue`] for `general.architecture`.
+    /// [`LoadError::MissingKey`] or [`LoadError::BadValue`] for `general.architecture`, or config.json's `model_type`.
     pub fn architecture(&self) -> Result<&str, LoadError> {
-        self.metadata.str("general.architecture")
+        self.metadata.str(match self.dialect {
+            Dialect::Gguf => "general.architecture",
+            Dialect::HuggingFace => "model_type",
+        })
     }
 
     /// The tensor called `name`.
@@ -192,45 +245,70 @@ impl Checkpoint {
         &self.metadata
     }
 
-    /// Builds the tokenizer that the metadata describes.
+    /// The bytes of a file that describes tokens or conversations, read now; `None` where the model is one GGUF or its
+    /// repository has no such file.
+    ///
+    /// # Errors
+    /// [`LoadError::Malformed`] for a file over its limit, or from the source.
+    pub async fn sidecar(&self, sidecar: Sidecar) -> Result<Option<Cow<'_, [u8]>>, LoadError> {
+        self.sidecars.read(sidecar).await
+    }
+
+    /// Builds the model's tokenizer: from GGUF metadata, or from `tokenizer.json` and `tokenizer_config.json`, which are read
+    /// only now.
     ///
     /// # Errors
     /// See [`Tokenizer::from_metadata`].
-    pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
-        Tokenizer::from_metadata(&self.metadata)
+    pub async fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
+        match self.dialect {
+            Dialect::Gguf => Tokenizer::from_metadata(&self.metadata),
+            Dialect::HuggingFace => Err(self.no_tokenizer().await?),
+        }
     }
 
-    /// Compiles the chat template; `None` where the file has none.
+    /// Compiles the chat template; `None` where the model has none.
     ///
     /// # Errors
     /// See [`ChatTemplate::from_metadata`].
-    pub fn chat_template(&self) -> Result<Option<ChatTemplate>, LoadError> {
-        ChatTemplate::from_metadata(&self.metadata)
+    pub async fn chat_template(&self) -> Result<Option<ChatTemplate>, LoadError> {
+        match self.dialect {
+            Dialect::Gguf => ChatTemplate::from_metadata(&self.metadata),
+            Dialect::HuggingFace => Ok(None),
+        }
     }
 }
 
-async fn read_gguf(source: &dyn Source) -> Result<gguf::Header, LoadError> {
+/// The bytes by which formats are told.
+async fn first_bytes(source: &dyn Source) -> Result<Cow<'_, [u8]>, LoadError> {
     if source.is_empty() {
         return Err(LoadError::Empty { file: source.name().to_owned() });
     }
-    let head = source.read(0, source.len().min(16) as usize).await?;
-    if !gguf::is_gguf(&head) {
-        return Err(refuse(source.name(), &head));
-    }
-    gguf::read_header(source).await
+    source.read(0, source.len().min(16) as usize).await
+}
+
+async fn read_gguf(source: &dyn Source) -> Result<gguf::Header, LoadError> {
+    let head = first_bytes(source).await?;
+    if gguf::is_gguf(&head) { gguf::read_header(source).await } else { Err(refuse(source.name(), &head)) }
 }
 
 /// The error for a file that is no GGUF, by what it is instead.
 fn refuse(name: &str, head: &[u8]) -> LoadError {
-    let unsupported =
-        |found: &str, advice: &str| LoadError::Unsupported { file: name.to_owned(), found: found.to_owned(), advice: advice.to_owned() };
-    // safetensors: the header's length as u64, then the header's JSON.
-    if head.get(8) == Some(&b'{') {
-        return unsupported("the safetensors format", "use a GGUF conversion of the model");
+    if huggingface::is_safetensors(head) {
+        return refuse_lone_safetensors(name);
     }
     if head.starts_with(b"PK\x03\x04") {
-        return unsupported("a zip archive (a PyTorch checkpoint?)", "use a GGUF conversion of the model");
+        let found = "a zip archive (a PyTorch checkpoint?)".to_owned();
+        let advice = "use the model's safetensors revision or a GGUF conversion".to_owned();
+        return LoadError::Unsupported { file: name.to_owned(), found, advice };
     }
     let shown = &head[..head.len().min(8)];
     LoadError::UnknownFormat { file: name.to_owned(), found: format!("\"{}\"", shown.escape_ascii()) }
+}
+
+fn refuse_lone_safetensors(name: &str) -> LoadError {
+    LoadError::Unsupported {
+        file: name.to_owned(),
+        found: "a safetensors file without the config.json of its model".to_owned(),
+        advice: "open a directory that holds both".to_owned(),
+    }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::metadata::{Metadata, Value};
-use crate::names::NameIndex;
+use crate::names::{NameIndex, reserve_gently};
 use crate::{LoadError, Source, TensorInfo};
 
 mod reader;
@@ -92,7 +92,7 @@ async fn read_metadata(reader: &mut Reader<'_>, count: u64) -> Result<Metadata, 
         }
         reader.place = Place::Key(key.clone());
         let value = values::read_value(reader).await?;
-        reader::reserve_gently(&mut entries, count - number);
+        reserve_gently(&mut entries, count - number);
         entries.push((key, value));
     }
     Metadata::new(Arc::from(reader.file()), entries).map_err(|(mut entries, duplicate)| {

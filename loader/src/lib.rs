@@ -18,6 +18,7 @@ mod checkpoint;
 mod dtype;
 mod error;
 mod gguf;
+mod huggingface;
 mod metadata;
 mod names;
 mod repository;
@@ -29,6 +30,7 @@ pub use checkpoint::{Checkpoint, Dialect, TensorInfo};
 pub use dtype::DType;
 pub use error::LoadError;
 pub use gguf::{GgufLayout, GgufWriteError, GgufWriter, NewTensor};
+pub use huggingface::Sidecar;
 pub use metadata::{Array, Metadata, Strings, Value};
 #[cfg(not(target_arch = "wasm32"))]
 pub use repository::Directory;

@@ -195,7 +195,8 @@ impl fmt::Display for Value {
 }
 
 /// A checkpoint's metadata in the order of the file. Each getter's error names the file, the key, what was expected
-/// and what is there. Whole numbers are accepted in any width that holds the value; nothing else is converted.
+/// and what is there. Whole numbers are accepted in any width that holds the value; other values are not converted, unless
+/// a getter says so.
 #[derive(Debug, Clone)]
 pub struct Metadata {
     file: Arc<str>,
@@ -283,7 +284,7 @@ impl Metadata {
         self.whole(key, "a whole number that fits i64")
     }
 
-    /// A finite number stored as f32 or f64.
+    /// A finite number stored as f32 or f64, or as a whole number: JSON has 10000 for 10000.0.
     ///
     /// # Errors
     /// As [`Metadata::u32`].
@@ -292,6 +293,8 @@ impl Metadata {
         match *value {
             Value::F32(v) if v.is_finite() => Ok(v),
             Value::F64(v) if (v as f32).is_finite() => Ok(v as f32),
+            Value::I64(v) => Ok(v as f32),
+            Value::U64(v) => Ok(v as f32),
             _ => Err(self.bad_value(key, "a finite f32", value.to_string())),
         }
     }

@@ -1,4 +1,4 @@
-//! Looking names up in a list that keeps the file's order.
+//! Lists in the order of a file: growing them within bounds, and looking names up in them.
 
 /// Positions of a list's items in the order of their names: a lookup costs a binary search and no name is stored twice.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,15 @@ impl NameIndex {
     pub(crate) fn find<'a>(&self, wanted: &str, name: impl Fn(usize) -> &'a str) -> Option<usize> {
         let at = self.0.binary_search_by(|&i| name(i as usize).cmp(wanted)).ok()?;
         self.0.get(at).map(|&i| i as usize)
+    }
+}
+
+/// Makes room for one more item: by half of what there is, never past `expected` more. A list grown so never holds
+/// more than 2.5 times its items while it moves, whatever count the file gave; doubling would hold three times.
+pub(crate) fn reserve_gently<T>(items: &mut Vec<T>, expected: u64) {
+    if items.len() == items.capacity() {
+        let expected = usize::try_from(expected).unwrap_or(usize::MAX).max(1);
+        items.reserve_exact((items.len() / 2).max(64).min(expected));
     }
 }
 

@@ -44,7 +44,11 @@ fn start() -> Vec<Bad> {
         Bad("no bytes", vec![], &["model.gguf: the file is empty"]),
         Bad("one byte", b"G".to_vec(), &["not a model file", "\"G\""]),
         Bad("text", b"Once upon a time".to_vec(), &["not a model file: it begins with \"Once upo\""]),
-        Bad("safetensors", b"\x40\0\0\0\0\0\0\0{\"a\":{}}".to_vec(), &["the safetensors format is not supported", "GGUF conversion"]),
+        Bad(
+            "safetensors",
+            b"\x40\0\0\0\0\0\0\0{\"a\":{}}".to_vec(),
+            &["a safetensors file without the config.json", "a directory that holds both"],
+        ),
         Bad("zip", b"PK\x03\x04rest of an archive".to_vec(), &["a zip archive", "not supported"]),
         Bad("magic alone", cut(4), &["version, before byte 4", "expected 4 more bytes", "the end of the file after 0"]),
         Bad("half a version", cut(6), &["version", "the end of the file after 2"]),
@@ -218,7 +222,7 @@ fn replaced(key: &'static str, part: impl Fn(Gguf) -> Gguf) -> Vec<u8> {
 
 #[test]
 fn bad_tokenizers_are_refused() {
-    let tokenizer = |bytes| open(bytes)?.tokenizer().map(|_| ());
+    let tokenizer = |bytes| pollster::block_on(open(bytes)?.tokenizer()).map(|_| ());
     tokenizer(tokenizer_file(|_, _| None)).unwrap();
 
     const MODEL: &str = "tokenizer.ggml.model";
@@ -280,7 +284,7 @@ fn bad_chat_templates_are_refused() {
         let source = source.to_owned();
         tokenizer_file(move |file, at| (at == "tokenizer.ggml.eos_token_id").then(|| file.str(KEY, &source)))
     };
-    let with_text = |bytes| open(bytes)?.chat_template().map(|_| ());
+    let with_text = |bytes| pollster::block_on(open(bytes)?.chat_template()).map(|_| ());
     with_text(template("{{ messages }}")).unwrap();
     check(
         vec![

@@ -42,7 +42,7 @@ fn spelled(byte: u8) -> String {
 }
 
 fn template(source: &str) -> ChatTemplate {
-    checkpoint(source).chat_template().unwrap().unwrap()
+    pollster::block_on(checkpoint(source).chat_template()).unwrap().unwrap()
 }
 
 fn render(source: &str, messages: &[Message]) -> Result<Prompt, LoadError> {
@@ -51,7 +51,7 @@ fn render(source: &str, messages: &[Message]) -> Result<Prompt, LoadError> {
 
 /// The ids of the control tokens in an encoded prompt.
 fn controls(source: &str, prompt: &Prompt) -> Vec<u32> {
-    let mut ids = checkpoint(source).tokenizer().unwrap().encode_prompt(prompt).unwrap();
+    let mut ids = pollster::block_on(checkpoint(source).tokenizer()).unwrap().encode_prompt(prompt).unwrap();
     ids.retain(|&id| id < 6);
     ids
 }
@@ -197,5 +197,5 @@ fn long_conversations_render() {
 
 #[test]
 fn a_file_without_a_template_has_none() {
-    assert!(Gguf::default().open().unwrap().chat_template().unwrap().is_none());
+    assert!(pollster::block_on(Gguf::default().open().unwrap().chat_template()).unwrap().is_none());
 }

@@ -33,7 +33,7 @@ fn tokenizer(fixture: &Value, rule: &str) -> Tokenizer {
         .i32s("tokenizer.ggml.token_type", &tokens.iter().map(kind).collect::<Vec<i32>>())
         .strs("tokenizer.ggml.tokens", tokens)
         .strs("tokenizer.ggml.merges", texts(&fixture["merges"]));
-    file.open().unwrap().tokenizer().unwrap()
+    pollster::block_on(file.open().unwrap().tokenizer()).unwrap()
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn options(reproducible: bool, sequences: u32, chunk: u32) -> SessionOptions {
 fn prompts_are_tokenised_as_the_reference_does() {
     let Some(model) = smollm2() else { return };
     let checkpoint = pollster::block_on(Checkpoint::open_path(&model)).unwrap();
-    let tokenizer = checkpoint.tokenizer().unwrap();
+    let tokenizer = pollster::block_on(checkpoint.tokenizer()).unwrap();
     for prompt in reference() {
         let specials = if prompt.parse_special { Specials::Parse } else { Specials::Text };
         assert_eq!(tokenizer.encode(&prompt.prompt, specials).unwrap(), prompt.prompt_token_ids, "{}", prompt.name);

@@ -138,8 +138,8 @@ impl Session {
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Self, EngineError> {
         let started = clock.now();
-        let tokenizer = checkpoint.tokenizer()?;
-        let template = checkpoint.chat_template()?;
+        let tokenizer = checkpoint.tokenizer().await?;
+        let template = checkpoint.chat_template().await?;
         let Prepared { plan, config, context } = prepared;
         let allocated = executor.allocate(&plan.descriptions()).await?;
         let buffers = plan.bind(allocated.clone())?;

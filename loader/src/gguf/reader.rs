@@ -152,12 +152,3 @@ impl<'s> Reader<'s> {
         self.with_str(longest, str::to_owned).await
     }
 }
-
-/// Makes room for one more item: by half of what there is, never past `expected` more. A list grown so never holds
-/// more than 2.5 times its items while it moves, whatever count the file gave; doubling would hold three times.
-pub(super) fn reserve_gently<T>(items: &mut Vec<T>, expected: u64) {
-    if items.len() == items.capacity() {
-        let expected = usize::try_from(expected).unwrap_or(usize::MAX).max(1);
-        items.reserve_exact((items.len() / 2).max(64).min(expected));
-    }
-}

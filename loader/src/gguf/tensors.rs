@@ -1,8 +1,8 @@
 //! The tensor index.
 
 use super::MAX_NAME;
-use super::reader::{Place, Reader, reserve_gently};
-use crate::names::NameIndex;
+use super::reader::{Place, Reader};
+use crate::names::{NameIndex, reserve_gently};
 use crate::{DType, LoadError, TensorInfo};
 
 /// Dimensions that a tensor may have, by the format.

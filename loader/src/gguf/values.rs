@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::reader::{Reader, reserve_gently};
+use super::reader::Reader;
 use super::writer::write_string;
 use crate::LoadError;
 use crate::metadata::{Array, Strings, Value};
+use crate::names::reserve_gently;
 
 /// Arrays of arrays may nest this deep; published files do not nest at all.
 pub(super) const MAX_DEPTH: u32 = 4;

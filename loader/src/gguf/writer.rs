@@ -111,6 +111,7 @@ impl GgufLayout {
         if shape.is_empty() || shape.len() > MAX_RANK as usize || shape.contains(&0) {
             return refuse(format!("1 to {MAX_RANK} dimensions over 0"), format!("{shape:?}"));
         }
+        let Some(kind) = dtype.ggml_id() else { return refuse("a type that ggml has".to_owned(), dtype.to_string()) };
         let elems = shape.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim));
         let row = shape.last().copied().unwrap_or(0);
         let len = dtype.bytes_for(row).and_then(|_| dtype.bytes_for(elems?));
@@ -124,7 +125,7 @@ impl GgufLayout {
         for dim in shape.iter().rev() {
             self.head.extend_from_slice(&dim.to_le_bytes());
         }
-        self.head.extend_from_slice(&dtype.ggml_id().to_le_bytes());
+        self.head.extend_from_slice(&kind.to_le_bytes());
         self.head.extend_from_slice(&offset.to_le_bytes());
         self.tensors.push((name.clone(), len));
         Ok(end)
