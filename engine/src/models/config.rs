@@ -1,8 +1,10 @@
 //! A model's sizes, read from metadata and checked before anything is computed from them.
 
-use parhelion_loader::{LoadError, Metadata};
+use parhelion_loader::{Array, Checkpoint, Dialect, LoadError, Metadata, Value};
 
-use crate::ops::rope_table::{MAX_POSITIONS, Pairing, RopeConfig, RopeScaling};
+use crate::ops::rope_table::{MAX_POSITIONS, RopeConfig};
+
+mod rope;
 
 /// The sizes that families share.
 #[derive(Debug, Clone)]
@@ -27,122 +29,170 @@ pub struct Config {
     pub norm_eps: f32,
     /// Rotary positions.
     pub rope: RopeConfig,
+    /// Whether the output head is the embedding; none where only the presence of a tensor for it tells.
+    pub tied: Option<bool>,
 }
 
-/// GGUF metadata under an architecture's prefix.
-pub(super) struct Keys<'a> {
+/// A setting's name in each dialect, none where a dialect has no such setting.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// GGUF's, without the architecture in front.
+    gguf: Option<&'static str>,
+    /// config.json's.
+    hf: Option<&'static str>,
+}
+
+impl Key {
+    /// A setting of both.
+    pub(super) const fn new(gguf: &'static str, hf: &'static str) -> Self {
+        Self { gguf: Some(gguf), hf: Some(hf) }
+    }
+
+    /// A setting of GGUF alone.
+    pub(super) const fn gguf(gguf: &'static str) -> Self {
+        Self { gguf: Some(gguf), hf: None }
+    }
+
+    /// A setting of config.json alone.
+    pub(super) const fn hf(hf: &'static str) -> Self {
+        Self { gguf: None, hf: Some(hf) }
+    }
+}
+
+const HEADS: Key = Key::new("attention.head_count", "num_attention_heads");
+const KV_HEADS: Key = Key::new("attention.head_count_kv", "num_key_value_heads");
+const HIDDEN: Key = Key::new("embedding_length", "hidden_size");
+const HEAD_DIM: Key = Key::new("attention.key_length", "head_dim");
+const VALUE_DIM: Key = Key::gguf("attention.value_length");
+const LAYERS: Key = Key::new("block_count", "num_hidden_layers");
+const FFN: Key = Key::new("feed_forward_length", "intermediate_size");
+const CONTEXT: Key = Key::new("context_length", "max_position_embeddings");
+const NORM_EPS: Key = Key::new("attention.layer_norm_rms_epsilon", "rms_norm_eps");
+const VOCAB: Key = Key::hf("vocab_size");
+const TIED: Key = Key::hf("tie_word_embeddings");
+/// Where GGUF files have as many entries as there are tokens.
+const TOKENS: &str = "tokenizer.ggml.tokens";
+
+/// A model's settings by the names of its dialect, each checked as it is read.
+#[derive(Debug)]
+pub struct Keys<'a> {
     metadata: &'a Metadata,
+    dialect: Dialect,
     architecture: &'a str,
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn new(architecture: &'a str, metadata: &'a Metadata) -> Self {
-        Self { metadata, architecture }
+    pub(super) fn new(checkpoint: &'a Checkpoint) -> Result<Self, LoadError> {
+        Ok(Self { metadata: checkpoint.metadata(), dialect: checkpoint.dialect(), architecture: checkpoint.architecture()? })
     }
 
-    fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.architecture)
+    /// The full name of a setting in this dialect.
+    fn name(&self, key: Key) -> Option<String> {
+        match self.dialect {
+            Dialect::Gguf => key.gguf.map(|name| format!("{}.{name}", self.architecture)),
+            Dialect::HuggingFace => key.hf.map(str::to_owned),
+        }
     }
 
-    /// A whole number within `range`; `default` where the file does not say.
-    pub(super) fn size(&self, name: &str, range: std::ops::RangeInclusive<u32>, default: Option<u32>) -> Result<u32, LoadError> {
-        let key = self.key(name);
-        let value = match default {
-            Some(default) => self.metadata.optional(&key, Metadata::u32)?.unwrap_or(default),
-            None => self.metadata.u32(&key)?,
+    /// What `getter` makes of a setting, none where the model does not say.
+    fn get<T>(&self, key: Key, getter: impl FnOnce(&'a Metadata, &str) -> Result<T, LoadError>) -> Result<Option<T>, LoadError> {
+        match self.name(key) {
+            Some(name) => self.metadata.optional(&name, getter),
+            None => Ok(None),
+        }
+    }
+
+    fn bad(&self, key: Key, expected: impl Into<String>, got: impl ToString) -> LoadError {
+        self.metadata.bad_value(&self.name(key).unwrap_or_default(), expected, got.to_string())
+    }
+
+    /// A whole number within `range`; `default` where the model does not say.
+    pub(super) fn size(&self, key: Key, range: std::ops::RangeInclusive<u32>, default: Option<u32>) -> Result<u32, LoadError> {
+        let value = match (self.get(key, Metadata::u32)?, default) {
+            (Some(value), _) | (None, Some(value)) => value,
+            // the getter's own error: there is no such entry
+            (None, None) => self.metadata.u32(&self.name(key).unwrap_or_default())?,
         };
         if range.contains(&value) {
             return Ok(value);
         }
-        Err(self.metadata.bad_value(&key, format!("a number from {} to {}", range.start(), range.end()), value.to_string()))
+        Err(self.bad(key, format!("a number from {} to {}", range.start(), range.end()), value))
     }
 
-    /// A finite number over 0; `default` where the file does not say.
-    pub(super) fn positive(&self, name: &str, default: f32) -> Result<f32, LoadError> {
-        let key = self.key(name);
-        let value = self.metadata.optional(&key, Metadata::f32)?.unwrap_or(default);
-        if value.is_finite() && value > 0.0 {
-            return Ok(value);
-        }
-        Err(self.metadata.bad_value(&key, "a finite number over 0", value.to_string()))
+    /// A finite number over 0; `default` where the model does not say.
+    pub(super) fn positive(&self, key: Key, default: f32) -> Result<f32, LoadError> {
+        let value = self.get(key, Metadata::f32)?.unwrap_or(default);
+        if value.is_finite() && value > 0.0 { Ok(value) } else { Err(self.bad(key, "a finite number over 0", value)) }
     }
 
-    /// The sizes of a decoder as llama.cpp's converters write them.
+    /// An even number.
+    fn even(&self, key: Key, range: std::ops::RangeInclusive<u32>, default: u32) -> Result<u32, LoadError> {
+        let value = self.size(key, range, Some(default))?;
+        if value.is_multiple_of(2) { Ok(value) } else { Err(self.bad(key, "an even number", value)) }
+    }
+
+    /// The sizes of a decoder, as llama.cpp's converters or the `transformers` library write them.
     pub(super) fn decoder(&self) -> Result<Config, LoadError> {
-        let heads = self.size("attention.head_count", 1..=1024, None)?;
-        let hidden = self.size("embedding_length", 4..=1 << 16, None)?;
-        let kv_heads = self.size("attention.head_count_kv", 1..=1024, Some(heads))?;
+        let heads = self.size(HEADS, 1..=1024, None)?;
+        let hidden = self.size(HIDDEN, 4..=1 << 16, None)?;
+        let kv_heads = self.size(KV_HEADS, 1..=1024, Some(heads))?;
         if heads % kv_heads != 0 {
-            let key = self.key("attention.head_count_kv");
-            return Err(self.metadata.bad_value(&key, format!("a divisor of the {heads} heads"), kv_heads.to_string()));
+            return Err(self.bad(KV_HEADS, format!("a divisor of the {heads} heads"), kv_heads));
         }
-        let head_dim = self.size("attention.key_length", 2..=256, Some(hidden / heads))?;
-        if head_dim % 2 != 0 {
-            return Err(self.metadata.bad_value(&self.key("attention.key_length"), "an even number", head_dim.to_string()));
-        }
-        let value_dim = self.size("attention.value_length", 2..=256, Some(head_dim))?;
+        let head_dim = self.even(HEAD_DIM, 2..=256, hidden / heads)?;
+        let value_dim = self.size(VALUE_DIM, 2..=256, Some(head_dim))?;
         if value_dim != head_dim {
-            return Err(self.metadata.bad_value(
-                &self.key("attention.value_length"),
-                format!("{head_dim}, the length of a key"),
-                value_dim.to_string(),
-            ));
+            return Err(self.bad(VALUE_DIM, format!("{head_dim}, the length of a key"), value_dim));
         }
+        let context = self.size(CONTEXT, 1..=MAX_POSITIONS, None)?;
+        let norm_eps = match self.dialect {
+            Dialect::Gguf => 1e-5,
+            Dialect::HuggingFace => 1e-6,
+        };
         Ok(Config {
-            layers: self.size("block_count", 1..=1024, None)?,
+            layers: self.size(LAYERS, 1..=1024, None)?,
             hidden,
             heads,
             kv_heads,
             head_dim,
-            ffn: self.size("feed_forward_length", 1..=1 << 20, None)?,
+            ffn: self.size(FFN, 1..=1 << 20, None)?,
             vocab: self.vocab()?,
-            context: self.size("context_length", 1..=MAX_POSITIONS, None)?,
-            norm_eps: self.positive("attention.layer_norm_rms_epsilon", 1e-5)?,
-            rope: self.rope(head_dim)?,
+            context,
+            norm_eps: self.positive(NORM_EPS, norm_eps)?,
+            rope: self.rope(head_dim, context)?,
+            tied: self.get(TIED, Metadata::bool)?,
         })
     }
 
     fn vocab(&self) -> Result<u32, LoadError> {
-        let tokens = self.metadata.array("tokenizer.ggml.tokens")?.len();
-        u32::try_from(tokens)
-            .ok()
-            .filter(|n| (1..=1 << 24).contains(n))
-            .ok_or_else(|| self.metadata.bad_value("tokenizer.ggml.tokens", "1 to 16777216 tokens", tokens.to_string()))
-    }
-
-    fn rope(&self, head_dim: u32) -> Result<RopeConfig, LoadError> {
-        let dims = self.size("rope.dimension_count", 2..=head_dim, Some(head_dim))?;
-        if dims % 2 != 0 {
-            return Err(self.metadata.bad_value(&self.key("rope.dimension_count"), "an even number", dims.to_string()));
+        const RANGE: std::ops::RangeInclusive<u32> = 1..=1 << 24;
+        if self.dialect == Dialect::HuggingFace {
+            return self.size(VOCAB, RANGE, None);
         }
-        let kind = self.metadata.optional(&self.key("rope.scaling.type"), |m, key| m.str(key).map(str::to_owned))?;
-        let factor = f64::from(self.positive("rope.scaling.factor", 1.0)?);
-        let original = self.size("rope.scaling.original_context_length", 1..=1 << 24, Some(4096))?;
-        let scaling = match kind.as_deref() {
-            None | Some("none" | "") => RopeScaling::None,
-            Some("linear") => RopeScaling::Linear { factor },
-            Some("yarn") => RopeScaling::Yarn {
-                factor,
-                original_context: f64::from(original),
-                beta_fast: 32.0,
-                beta_slow: 1.0,
-                truncate: true,
-                attention_factor: None,
-            },
-            Some(other) => {
-                return Err(self.metadata.bad_value(&self.key("rope.scaling.type"), "none, linear or yarn", other));
-            }
-        };
-        let theta = f64::from(self.positive("rope.freq_base", 10_000.0)?);
-        Ok(RopeConfig { scaling, ..RopeConfig::new(theta, dims, Pairing::Half) })
+        let tokens = self.metadata.array(TOKENS).map(Array::len)?;
+        let size = u32::try_from(tokens).ok().filter(|size| RANGE.contains(size));
+        size.ok_or_else(|| self.metadata.bad_value(TOKENS, format!("1 to {} tokens", RANGE.end()), tokens.to_string()))
     }
 
-    /// Refuses a model whose key says that it has a part which the family does not build.
-    pub(super) fn refuse(&self, name: &str, what: &str) -> Result<(), LoadError> {
-        let key = self.key(name);
-        match self.metadata.optional(&key, Metadata::u32)? {
-            None | Some(0) => Ok(()),
-            Some(n) => Err(self.metadata.bad_value(&key, format!("0: {what} are not supported"), n.to_string())),
+    /// Refuses a model whose setting says that it has a part which the family does not build.
+    pub(super) fn refuse(&self, key: Key, what: &str) -> Result<(), LoadError> {
+        let Some(name) = self.name(key) else { return Ok(()) };
+        match self.metadata.get(&name) {
+            None => Ok(()),
+            Some(Value::Bool(false)) => Ok(()),
+            Some(Value::Bool(true)) => Err(self.bad(key, format!("false: {what} are not supported"), true)),
+            Some(_) => match self.metadata.u32(&name)? {
+                0 => Ok(()),
+                n => Err(self.bad(key, format!("0: {what} are not supported"), n)),
+            },
+        }
+    }
+
+    /// Refuses a model whose setting is there and none of `known`.
+    pub(super) fn expect_text(&self, key: Key, known: &[&str]) -> Result<(), LoadError> {
+        match self.get(key, Metadata::str)? {
+            Some(text) if !known.contains(&text) => Err(self.bad(key, known.join(" or "), text)),
+            _ => Ok(()),
         }
     }
 }

@@ -1,33 +1,35 @@
 //! Llama and what shares its block: Llama 1 to 3, SmolLM2, TinyLlama and many fine-tunes.
 
-use parhelion_loader::{LoadError, Metadata};
+use parhelion_loader::LoadError;
 
 use super::{
     Family, Name, Reorder,
-    config::{Config, Keys},
+    config::{Config, Key, Keys},
 };
 use crate::{graph::Graph, ops::attention::AttentionShape};
 
 pub(super) static FAMILY: Family = Family { architectures: &["llama"], config, names: NAMES, build };
 
 const NAMES: &[Name] = &[
-    Name::plain("embed", "token_embd.weight"),
-    Name::plain("attn.norm", "blk.{i}.attn_norm.weight"),
-    Name::plain("attn.q", "blk.{i}.attn_q.weight").reordered(Reorder::InterleavedHeads),
-    Name::plain("attn.k", "blk.{i}.attn_k.weight").reordered(Reorder::InterleavedHeads),
-    Name::plain("attn.v", "blk.{i}.attn_v.weight"),
-    Name::plain("attn.o", "blk.{i}.attn_output.weight"),
-    Name::plain("ffn.norm", "blk.{i}.ffn_norm.weight"),
-    Name::plain("ffn.gate", "blk.{i}.ffn_gate.weight"),
-    Name::plain("ffn.up", "blk.{i}.ffn_up.weight"),
-    Name::plain("ffn.down", "blk.{i}.ffn_down.weight"),
-    Name::plain("norm", "output_norm.weight"),
-    Name::plain("output", "output.weight").or("embed"),
+    Name::plain("embed", "token_embd.weight", "model.embed_tokens.weight"),
+    Name::plain("attn.norm", "blk.{i}.attn_norm.weight", "model.layers.{i}.input_layernorm.weight"),
+    Name::plain("attn.q", "blk.{i}.attn_q.weight", "model.layers.{i}.self_attn.q_proj.weight").gguf_rows(Reorder::InterleavedHeads),
+    Name::plain("attn.k", "blk.{i}.attn_k.weight", "model.layers.{i}.self_attn.k_proj.weight").gguf_rows(Reorder::InterleavedHeads),
+    Name::plain("attn.v", "blk.{i}.attn_v.weight", "model.layers.{i}.self_attn.v_proj.weight"),
+    Name::plain("attn.o", "blk.{i}.attn_output.weight", "model.layers.{i}.self_attn.o_proj.weight"),
+    Name::plain("ffn.norm", "blk.{i}.ffn_norm.weight", "model.layers.{i}.post_attention_layernorm.weight"),
+    Name::plain("ffn.gate", "blk.{i}.ffn_gate.weight", "model.layers.{i}.mlp.gate_proj.weight"),
+    Name::plain("ffn.up", "blk.{i}.ffn_up.weight", "model.layers.{i}.mlp.up_proj.weight"),
+    Name::plain("ffn.down", "blk.{i}.ffn_down.weight", "model.layers.{i}.mlp.down_proj.weight"),
+    Name::plain("norm", "output_norm.weight", "model.norm.weight"),
+    Name::plain("output", "output.weight", "lm_head.weight").or("embed"),
 ];
 
-fn config(architecture: &str, metadata: &Metadata) -> Result<Config, LoadError> {
-    let keys = Keys::new(architecture, metadata);
-    keys.refuse("expert_count", "mixtures of experts")?;
+fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
+    keys.refuse(Key::gguf("expert_count"), "mixtures of experts")?;
+    keys.refuse(Key::hf("attention_bias"), "biases of attention")?;
+    keys.refuse(Key::hf("mlp_bias"), "biases of the feed-forward block")?;
+    keys.expect_text(Key::hf("hidden_act"), &["silu", "swish"])?;
     keys.decoder()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! To add one: a file with a [`Family`] (configuration from metadata, names, `build`), its line in [`FAMILIES`], and a test.
 
-use parhelion_loader::{Checkpoint, DType, LoadError, Metadata};
+use parhelion_loader::{Checkpoint, DType, Dialect, LoadError};
 
 use crate::{
     exec::DeviceLimits,
@@ -14,7 +14,7 @@ use crate::{
 mod config;
 mod llama;
 
-pub use config::Config;
+pub use config::{Config, Keys};
 
 /// Every family, in the order in which `parhelion` lists them.
 pub static FAMILIES: &[&Family] = &[&llama::FAMILY];
@@ -22,10 +22,10 @@ pub static FAMILIES: &[&Family] = &[&llama::FAMILY];
 /// A model family.
 #[derive(Debug)]
 pub struct Family {
-    /// The architectures it covers, as files name them.
+    /// The architectures it covers: GGUF's `general.architecture`, config.json's `model_type`.
     pub architectures: &'static [&'static str],
     /// Reads the model's sizes.
-    pub config: fn(architecture: &str, metadata: &Metadata) -> Result<Config, LoadError>,
+    pub config: fn(&Keys<'_>) -> Result<Config, LoadError>,
     /// Which tensor each weight is.
     pub names: &'static [Name],
     /// Lists the operators.
@@ -37,33 +37,54 @@ pub struct Family {
 pub struct Name {
     /// The engine's name, as `build` uses it.
     pub engine: &'static str,
-    /// GGUF's name; `{i}` stands for the layer.
-    pub gguf: &'static str,
-    /// How the published rows are reordered.
-    pub reorder: Reorder,
-    /// The weight to use instead when the file has no such tensor: a tied output head.
+    /// The tensor in GGUF files.
+    pub gguf: Published,
+    /// The tensor in the `transformers` library's repositories.
+    pub hf: Published,
+    /// The weight to use instead when the model has no such tensor: a tied output head.
     pub or: Option<&'static str>,
 }
 
+/// A tensor as one dialect publishes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Published {
+    /// Its name; `{i}` stands for the layer.
+    pub name: &'static str,
+    /// How its rows are reordered.
+    pub reorder: Reorder,
+}
+
 impl Name {
-    /// A tensor used as it is published.
-    pub const fn plain(engine: &'static str, gguf: &'static str) -> Self {
-        Self { engine, gguf, reorder: Reorder::None, or: None }
+    /// A tensor whose rows are published in the engine's order.
+    pub const fn plain(engine: &'static str, gguf: &'static str, hf: &'static str) -> Self {
+        Self { engine, gguf: Published::plain(gguf), hf: Published::plain(hf), or: None }
     }
 
-    /// The same with its rows reordered.
-    pub const fn reordered(self, reorder: Reorder) -> Self {
-        Self { reorder, ..self }
+    /// The same with the rows of GGUF files reordered.
+    pub const fn gguf_rows(self, reorder: Reorder) -> Self {
+        Self { gguf: Published { reorder, ..self.gguf }, ..self }
     }
 
-    /// The tensor's name in a GGUF file.
-    fn tensor(&self, layer: Option<u32>) -> String {
-        self.gguf.replace("{i}", &layer.unwrap_or_default().to_string())
+    fn published(&self, dialect: Dialect) -> &Published {
+        match dialect {
+            Dialect::Gguf => &self.gguf,
+            Dialect::HuggingFace => &self.hf,
+        }
     }
 
-    /// The same, tied to another weight where the file lacks the tensor.
+    /// The same, tied to another weight where the model lacks the tensor or its configuration says so.
     pub const fn or(self, engine: &'static str) -> Self {
         Self { or: Some(engine), ..self }
+    }
+}
+
+impl Published {
+    const fn plain(name: &'static str) -> Self {
+        Self { name, reorder: Reorder::None }
+    }
+
+    fn tensor(&self, layer: Option<u32>) -> String {
+        self.name.replace("{i}", &layer.unwrap_or_default().to_string())
     }
 }
 
@@ -167,24 +188,28 @@ pub async fn build(checkpoint: &Checkpoint, limits: &DeviceLimits) -> Result<Bui
     let architecture = checkpoint.architecture()?;
     let file = checkpoint.name().to_owned();
     let family = family_of(architecture, &file)?;
-    let mut config = (family.config)(architecture, checkpoint.metadata())?;
+    let dialect = checkpoint.dialect();
+    let mut config = (family.config)(&Keys::new(checkpoint)?)?;
     if let Some(factors) = rope_factors(checkpoint, &config).await? {
         config.rope.scaling = RopeScaling::Factors { factors, attention_factor: 1.0 };
     }
     let graph = Graph::new();
+    let mut used: Vec<String> = Vec::new();
     for name in family.names {
-        if let Some(other) = name.or.filter(|_| checkpoint.find_tensor(&name.tensor(None)).is_none()) {
+        let tensor = name.published(dialect).tensor(None);
+        let absent = checkpoint.find_tensor(&tensor).is_none();
+        if let Some(other) = name.or.filter(|_| config.tied.unwrap_or(absent)) {
             graph.tie(name.engine, other);
+            used.push(tensor); // some repositories store the tied copy too
         }
     }
     (family.build)(&graph, &config);
     let model = graph.finish()?;
-    let mut used: Vec<String> = Vec::new();
     let mut weights = Vec::with_capacity(model.weights.len());
     for decl in &model.weights {
         let mut sources = Vec::with_capacity(decl.tensors.len());
         for &(engine, _) in &decl.tensors {
-            let (tensor, reorder) = resolve(family, engine, decl.layer);
+            let (tensor, reorder) = resolve(family, dialect, engine, decl.layer);
             used.push(tensor.clone());
             let info = checkpoint.tensor(&tensor)?.clone();
             let transform = match reorder {
@@ -208,11 +233,12 @@ fn family_of(architecture: &str, file: &str) -> Result<&'static Family, ModelErr
 }
 
 /// The tensor of an engine name.
-fn resolve(family: &Family, engine: &str, layer: Option<u32>) -> (String, Reorder) {
+fn resolve(family: &Family, dialect: Dialect, engine: &str, layer: Option<u32>) -> (String, Reorder) {
     let Some(name) = family.names.iter().find(|name| name.engine == engine) else {
         return (engine.to_owned(), Reorder::None); // not in the table: the lookup that follows names it as missing
     };
-    (name.tensor(layer), name.reorder)
+    let published = name.published(dialect);
+    (published.tensor(layer), published.reorder)
 }
 
 /// Frequency factors of RoPE, which some converters store as a tensor: pairs rotate slower by these.
@@ -232,8 +258,11 @@ async fn rope_factors(checkpoint: &Checkpoint, config: &Config) -> Result<Option
 
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
+/// The end of names of tensors that older versions of `transformers` stored, and that follow from the configuration.
+const COMPUTED: &str = ".rotary_emb.inv_freq";
+
 fn refuse_unused(checkpoint: &Checkpoint, architecture: &str, used: &[String]) -> Result<(), ModelError> {
-    let known = |name: &str| used.iter().any(|used| used == name) || name == ROPE_FACTORS;
+    let known = |name: &str| used.iter().any(|used| used == name) || name == ROPE_FACTORS || name.ends_with(COMPUTED);
     let unused: Vec<&str> = checkpoint.tensors().map(|info| info.name.as_str()).filter(|name| !known(name)).collect();
     if unused.is_empty() {
         return Ok(());

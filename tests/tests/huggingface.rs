@@ -1,0 +1,137 @@
+//! Models as the `transformers` library publishes them, against a forward pass written in numpy (`fixtures/tiny_llama.py`): whole
+//! and in shards, in F32, F16 and BF16, tied and untied, with each way to stretch positions.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is amiss")]
+
+use parhelion::{
+    exec::DeviceLimits,
+    loader::{Checkpoint, MemoryRepository},
+    models,
+};
+use pollster::block_on;
+use serde_json::{Value, json};
+
+const FIXTURE: &str = include_str!("../fixtures/tiny_llama.json");
+const WEIGHTS: &[u8] = include_bytes!("../fixtures/tiny_llama.safetensors");
+
+struct Tensor {
+    name: String,
+    shape: Value,
+    /// As published: BF16, whose values F16 and F32 hold too.
+    values: Vec<half::bf16>,
+}
+
+fn published() -> Vec<Tensor> {
+    let length = u64::from_le_bytes(WEIGHTS[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Map<String, Value> = serde_json::from_slice(&WEIGHTS[8..8 + length]).unwrap();
+    let tensor = |(name, entry): (String, Value)| {
+        let at = |i: usize| 8 + length + entry["data_offsets"][i].as_u64().unwrap() as usize;
+        let bytes = WEIGHTS[at(0)..at(1)].chunks_exact(2);
+        Tensor { name, shape: entry["shape"].clone(), values: bytes.map(|b| half::bf16::from_le_bytes([b[0], b[1]])).collect() }
+    };
+    header.into_iter().map(tensor).collect()
+}
+
+/// A safetensors file of some tensors, converted to `dtype`.
+fn file<'a>(tensors: impl Iterator<Item = &'a Tensor>, dtype: &str) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::<u8>::new());
+    for tensor in tensors {
+        let start = data.len();
+        for value in &tensor.values {
+            match dtype {
+                "BF16" => data.extend(value.to_le_bytes()),
+                "F16" => data.extend(half::f16::from_f32(value.to_f32()).to_le_bytes()),
+                _ => data.extend(value.to_f32().to_le_bytes()),
+            }
+        }
+        header.insert(tensor.name.clone(), json!({ "dtype": dtype, "shape": tensor.shape, "data_offsets": [start, data.len()] }));
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    [(header.len() as u64).to_le_bytes().as_slice(), &header, &data].concat()
+}
+
+/// The tensors in three files, dealt in turn, with their index.
+fn sharded(repository: MemoryRepository, tensors: &[&Tensor], dtype: &str) -> MemoryRepository {
+    let path = |shard: usize| format!("model-{:05}-of-00003.safetensors", shard + 1);
+    let map: serde_json::Map<String, Value> = tensors.iter().enumerate().map(|(i, t)| (t.name.clone(), json!(path(i % 3)))).collect();
+    let index = json!({ "metadata": { "total_size": 1 }, "weight_map": map }).to_string();
+    (0..3).fold(repository.with("model.safetensors.index.json", index), |repository, shard| {
+        let dealt = tensors.iter().copied().enumerate().filter(|(i, _)| i % 3 == shard).map(|(_, tensor)| tensor);
+        repository.with(&path(shard), file(dealt, dtype))
+    })
+}
+
+/// The repository of a variant of the fixture. Tied ones leave the output head out, unless `redundant`.
+fn repository(config: &Value, dtype: &str, shards: bool, redundant: bool) -> MemoryRepository {
+    let all = published();
+    let tied = config["tie_word_embeddings"] == true && !redundant;
+    let tensors: Vec<&Tensor> = all.iter().filter(|tensor| !tied || tensor.name != "lm_head.weight").collect();
+    let repository = MemoryRepository::new("tiny").with("config.json", config.to_string());
+    match shards {
+        true => sharded(repository, &tensors, dtype),
+        false => repository.with("model.safetensors", file(tensors.into_iter(), dtype)),
+    }
+}
+
+fn variant(name: &str) -> Value {
+    let fixture: Value = serde_json::from_str(FIXTURE).unwrap();
+    fixture["variants"].as_array().unwrap().iter().find(|variant| variant["name"] == name).unwrap().clone()
+}
+
+fn open(repository: &MemoryRepository) -> Checkpoint {
+    block_on(Checkpoint::open_repository(repository)).unwrap()
+}
+
+/// The message for a model that is refused.
+fn refused(config: &Value) -> String {
+    let checkpoint = open(&repository(config, "BF16", false, true));
+    block_on(models::build(&checkpoint, &DeviceLimits::FLOOR)).err().unwrap().to_string()
+}
+
+#[test]
+fn a_stored_copy_of_a_tied_head_is_left_alone() {
+    let tied = &variant("tied")["config"];
+    for redundant in [false, true] {
+        let built = block_on(models::build(&open(&repository(tied, "BF16", false, redundant)), &DeviceLimits::FLOOR)).unwrap();
+        let names: Vec<&str> = built.weights.iter().flat_map(|w| &w.sources).map(|source| source.info.name.as_str()).collect();
+        assert!(!names.contains(&"lm_head.weight") && names.contains(&"model.embed_tokens.weight"), "{names:?}");
+    }
+}
+
+#[test]
+fn configurations_that_cannot_be_run_are_refused_by_name() {
+    let changed = |key: &str, value: Value| {
+        let mut config = variant("untied")["config"].clone();
+        config[key] = value;
+        refused(&config)
+    };
+    let cases: [(&str, Value, &[&str]); 12] = [
+        ("model_type", json!("lemma"), &["`lemma`", "supported: llama"]),
+        ("model_type", Value::Null, &["config.json", "`model_type`"]),
+        ("attention_bias", json!(true), &["tiny/config.json", "`attention_bias`", "biases of attention"]),
+        ("mlp_bias", json!(true), &["`mlp_bias`"]),
+        ("hidden_act", json!("gelu"), &["`hidden_act`", "silu or swish", "gelu"]),
+        ("num_hidden_layers", Value::Null, &["`num_hidden_layers`"]),
+        ("num_hidden_layers", json!(3), &["model.layers.2."]),
+        ("num_attention_heads", json!("4"), &["`num_attention_heads`", "a whole number"]),
+        ("num_key_value_heads", json!(3), &["`num_key_value_heads`", "divisor"]),
+        ("head_dim", json!(7), &["`head_dim`", "even"]),
+        ("rope_scaling", json!({"rope_type": "longrope"}), &["`rope_scaling.rope_type`", "llama3 or yarn", "longrope"]),
+        ("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0}), &["`rope_scaling.low_freq_factor`"]),
+    ];
+    for (key, value, fragments) in cases {
+        let what = format!("{key}: {value}");
+        let error = changed(key, value);
+        assert!(fragments.iter().all(|fragment| error.contains(fragment)), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_head_that_is_not_tied_is_an_error() {
+    let mut config = variant("tied")["config"].clone();
+    let without_head = repository(&config, "BF16", false, false);
+    assert!(block_on(models::build(&open(&without_head), &DeviceLimits::FLOOR)).is_ok());
+    config["tie_word_embeddings"] = json!(false);
+    let error = block_on(models::build(&open(&without_head.with("config.json", config.to_string())), &DeviceLimits::FLOOR)).err().unwrap();
+    assert!(error.to_string().contains("lm_head.weight"), "{error}");
+}
