@@ -7,6 +7,7 @@ pub mod cache;
 pub mod commands;
 pub mod fetch;
 pub mod host;
+pub mod hub;
 pub mod interrupt;
 pub mod model;
 pub mod progress;

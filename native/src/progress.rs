@@ -14,6 +14,8 @@ pub trait Progress: Send + Sync {
     fn begin(&self, label: &str, unit: Unit, total: Option<u64>, already: u64);
     /// The step has reached a count of `now` in all.
     fn reached(&self, now: u64);
+    /// The step does something else now, or says better how far it is.
+    fn relabel(&self, label: &str);
     /// The step is over, well or not.
     fn end(&self);
 }
@@ -44,6 +46,7 @@ impl Progress for Silent {
     fn note(&self, _line: &str) {}
     fn begin(&self, _label: &str, _unit: Unit, _total: Option<u64>, _already: u64) {}
     fn reached(&self, _now: u64) {}
+    fn relabel(&self, _label: &str) {}
     fn end(&self) {}
 }
 
@@ -111,6 +114,14 @@ impl Progress for Stderr {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn relabel(&self, new: &str) {
+        match &mut *self.step() {
+            Some(Step::Bar(bar)) => bar.set_message(new.to_owned()),
+            Some(Step::Lines { label, .. }) => new.clone_into(label),
+            None => {}
         }
     }
 

@@ -87,9 +87,9 @@ fn open(request: &DeviceRequest, adapters: &[AdapterSummary]) -> Result<Device, 
 
 /// The memory that the model needs; nothing where none is named and the default one is not here yet.
 fn model_report(context: &Context, options: &DoctorOptions, device: &Device) -> Result<Option<ModelReport>, CommandError> {
-    let path = match (&options.model.model, ModelName::parse(None)?) {
-        (None, ModelName::Catalogue(model)) => Cache::of_user()?.finished(model),
-        (name, _) => Some(context.model_file(name.as_deref())?),
+    let path = match (&options.model.model, context.model_name(None)?) {
+        (None, ModelName::Catalogue(model)) => context.fetcher(&Cache::of_user()?).finished(model),
+        (name, _) => Some(context.model_path(name.as_deref())?),
     };
     let Some(path) = path else { return Ok(None) };
     let checkpoint = inspect::open(&path)?;

@@ -7,7 +7,7 @@ use parhelion::exec::ExecError;
 use parhelion::loader::LoadError;
 use parhelion::session::EngineError;
 
-use super::models::NotFetched;
+use super::models::{Damaged, NotFetched};
 use crate::cache::NoCacheDirectory;
 use crate::fetch::FetchError;
 use crate::interrupt::EXIT_INTERRUPTED;
@@ -32,6 +32,9 @@ pub enum CommandError {
     /// A model is known but not on this machine.
     #[error(transparent)]
     NotFetched(#[from] NotFetched),
+    /// Files of a model were damaged.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
     /// There is nowhere to keep models.
     #[error(transparent)]
     NoCache(#[from] NoCacheDirectory),

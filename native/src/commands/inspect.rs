@@ -9,7 +9,7 @@ use parhelion::loader::{Array, Checkpoint, DType, TensorInfo, Value};
 use serde_json::{Map, json};
 
 use super::{CommandError, Context, print_json};
-use crate::model::ModelName;
+use crate::model::{ModelName, NameError};
 use crate::progress::bytes;
 use crate::text::printable;
 
@@ -17,7 +17,8 @@ const EXAMPLES: &str = "\
 Examples:
   parhelion inspect model.gguf
   parhelion inspect model.gguf --json | jq .metadata
-  parhelion inspect smollm2-135m-instruct    a model of the catalogue";
+  parhelion inspect smollm2-135m-instruct    a model of the catalogue
+  parhelion inspect owner/name:Q8_0          a model of the hub";
 
 /// Elements of an array that are shown.
 const SHOWN: usize = 4;
@@ -26,7 +27,7 @@ const SHOWN: usize = 4;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct InspectOptions {
-    /// A .gguf file, or a name of `parhelion models`
+    /// A file or directory, or what else names a model: see `parhelion models`
     file: String,
     /// Print one JSON object
     #[arg(long)]
@@ -34,9 +35,10 @@ pub(super) struct InspectOptions {
 }
 
 pub(super) fn run(context: &Context, options: &InspectOptions) -> Result<(), CommandError> {
-    let path: PathBuf = match ModelName::parse(Some(&options.file)) {
-        Ok(ModelName::File(_)) | Err(_) => PathBuf::from(&options.file),
-        Ok(_) => context.model_file(Some(&options.file))?,
+    let path: PathBuf = match context.model_name(Some(&options.file)) {
+        Ok(ModelName::Path(_)) | Err(NameError::Unknown { .. } | NameError::NoSuchFile { .. }) => PathBuf::from(&options.file),
+        Ok(_) => context.model_path(Some(&options.file))?,
+        Err(error) => return Err(error.into()),
     };
     let checkpoint = open(&path)?;
     let totals = totals(&checkpoint);

@@ -26,7 +26,7 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Finds the model, opens the device, and loads the one into the other.
     pub(super) fn new(context: &Context, options: &ModelOptions) -> Result<Self, CommandError> {
-        let path = context.model_file(options.model.as_deref())?;
+        let path = context.model_path(options.model.as_deref())?;
         let checkpoint = inspect::open(&path)?;
         let Device { executor, driver, fallback } = Device::open(&options.device.request())?;
         if let Some(why) = fallback {

@@ -23,13 +23,14 @@ pub use self::error::CommandError;
 use crate::cache::Cache;
 use crate::fetch::{Fetcher, Settings};
 use crate::interrupt::Interrupt;
-use crate::model::ModelName;
+use crate::model::{ModelName, NameError};
 use crate::progress::{Progress, Silent, Stderr};
 
 const EXAMPLES: &str = "\
 Examples:
   parhelion chat                           talk to the default model
   parhelion run \"Why is the sky blue?\"     one answer
+  parhelion run -m owner/name \"Hello\"     a model of the hub
   parhelion inspect model.gguf             what a file holds
   parhelion doctor                         what this machine can do";
 
@@ -49,6 +50,9 @@ pub struct GlobalOptions {
     /// Say only what was asked for: no progress, notices or timings
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// Ask nothing of any network; also HF_HUB_OFFLINE=1
+    #[arg(long, global = true)]
+    pub offline: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,7 +79,9 @@ pub struct Context {
 impl Context {
     fn new(global: GlobalOptions, interrupt: Interrupt) -> Self {
         let progress: Box<dyn Progress> = if global.quiet { Box::new(Silent) } else { Box::new(Stderr::new()) };
-        Self { global, interrupt, progress, settings: Settings::of_user() }
+        let mut settings = Settings::of_user();
+        settings.hub.offline |= global.offline;
+        Self { global, interrupt, progress, settings }
     }
 
     /// Says something on standard error, unless the user wants quiet.
@@ -101,13 +107,21 @@ impl Context {
         Fetcher { cache, settings: &self.settings, progress: self.progress(), interrupt: &self.interrupt }
     }
 
-    /// The file of the model called `name`, or of the default model; fetched where it is not here yet.
+    /// What the user means by `name`; the default model where there is none.
     ///
     /// # Errors
-    /// Where the name means nothing or the file cannot be had.
-    pub fn model_file(&self, name: Option<&str>) -> Result<PathBuf, CommandError> {
-        match ModelName::parse(name)? {
-            ModelName::File(path) => Ok(path),
+    /// Where the name means nothing.
+    pub fn model_name(&self, name: Option<&str>) -> Result<ModelName, NameError> {
+        ModelName::parse(name, &self.settings.hub.endpoint)
+    }
+
+    /// The file or directory of the model called `name`, or of the default model; fetched where it is not here yet.
+    ///
+    /// # Errors
+    /// Where the name means nothing or the model cannot be had.
+    pub fn model_path(&self, name: Option<&str>) -> Result<PathBuf, CommandError> {
+        match self.model_name(name)? {
+            ModelName::Path(path) => Ok(path),
             name => Ok(name.fetch(&self.fetcher(&Cache::of_user()?))?),
         }
     }

@@ -1,6 +1,7 @@
-//! `parhelion models`: the catalogue and the files on this machine.
+//! `parhelion models`: the catalogue, the hub, and what of them is on this machine.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -8,20 +9,27 @@ use serde::Serialize;
 use super::{CommandError, Context, print_json};
 use crate::cache::Cache;
 use crate::catalogue::{DEFAULT_MODEL, MODELS, Model};
-use crate::fetch::Removed;
+use crate::fetch::{Cached, FetchError, Fetcher, Freshness, Removed};
+use crate::hub::{CachedRepository, HubName};
 use crate::model::{ModelName, NameError};
 use crate::progress::bytes;
+use crate::text::printable;
 
 const EXAMPLES: &str = "\
 Examples:
   parhelion models                                 what there is
   parhelion models pull smollm2-135m-instruct      fetch and check it
-  parhelion models path smollm2-135m-instruct      where its file is
-  parhelion models remove smollm2-135m-instruct    free its space
+  parhelion models pull owner/name                 a repository of the hub, its newest commit
+  parhelion models pull owner/name-GGUF:Q4_K_M     one quantisation of several
+  parhelion models pull owner/name@v1.0:sub/m.gguf one file at a tag, branch or commit
+  parhelion models verify owner/name               check its files' hashes
+  parhelion models path owner/name                 where it is
+  parhelion models remove owner/name               free its space
 
-Files are kept in the user's cache directory, or in $PARHELION_CACHE.";
+Models of the hub are kept in the cache that the hub's own tools use ($HF_HUB_CACHE, $HF_HOME), the others in the
+user's cache directory, or in $PARHELION_CACHE.";
 
-/// List the known models, fetch them and remove them
+/// List models, fetch them, check them and remove them
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ModelsOptions {
@@ -31,33 +39,37 @@ pub(super) struct ModelsOptions {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the models that can be asked for by name
+    /// List the models that can be asked for by name, and those of the hub that are here
     List {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Fetch a model, or check the one that is here
-    Pull {
-        /// A name of the list
-        name: String,
-    },
-    /// Remove a model's file, finished or not
-    Remove {
-        /// A name of the list
-        name: String,
-    },
-    /// Print the path of a model's file
-    Path {
-        /// A name of the list
-        name: String,
-    },
+    /// Fetch a model, or check and update the one that is here
+    Pull(Named),
+    /// Check the hashes of a model's files, and remove those that are damaged
+    Verify(Named),
+    /// Remove a model's files, finished or not
+    Remove(Named),
+    /// Print the path of a model's file or directory
+    Path(Named),
+}
+
+#[derive(Debug, Args)]
+struct Named {
+    /// A name of the list, or owner/name[@revision][:file, directory or quantisation] of the hub
+    name: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Serialize)]
 struct List<'a> {
     directory: String,
+    hub_directory: Option<String>,
     models: Vec<Entry<'a>>,
+    repositories: Vec<RepositoryEntry>,
 }
 
 #[derive(Serialize)]
@@ -71,24 +83,76 @@ struct Entry<'a> {
     path: Option<String>,
 }
 
+#[derive(Serialize)]
+struct RepositoryEntry {
+    id: String,
+    bytes: u64,
+    path: String,
+    snapshots: Vec<SnapshotEntry>,
+}
+
+#[derive(Serialize)]
+struct SnapshotEntry {
+    commit: String,
+    revisions: Vec<String>,
+    files: usize,
+}
+
+/// What an action on one model came to.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed_bytes: Option<u64>,
+}
+
+/// A model that this command can act on.
+enum Known {
+    Catalogue(&'static Model<'static>),
+    Hub(HubName),
+}
+
 pub(super) fn run(context: &Context, options: ModelsOptions) -> Result<(), CommandError> {
     let cache = Cache::of_user()?;
+    let fetcher = context.fetcher(&cache);
     match options.action.unwrap_or(Action::List { json: false }) {
-        Action::List { json } => list(&cache, json),
-        Action::Pull { name } => pull(context, &cache, catalogue_model(&name)?),
-        Action::Remove { name } => remove(context, &cache, catalogue_model(&name)?),
-        Action::Path { name } => path(&cache, catalogue_model(&name)?),
+        Action::List { json } => list(&fetcher, json),
+        Action::Pull(named) => pull(context, &fetcher, &named),
+        Action::Verify(named) => verify(context, &fetcher, &named),
+        Action::Remove(named) => remove(context, &fetcher, &named),
+        Action::Path(named) => {
+            let path = here(context, &fetcher, &named)?;
+            answer(&named, &path.display().to_string(), &Outcome { path: Some(path.display().to_string()), ..outcome(&named) })
+        }
     }
 }
 
-fn catalogue_model(name: &str) -> Result<&'static Model<'static>, NameError> {
-    match ModelName::parse(Some(name)) {
-        Ok(ModelName::Catalogue(model)) => Ok(model),
-        _ => Err(NameError::Unknown { name: name.to_owned() }),
+fn known(context: &Context, name: &str) -> Result<Known, NameError> {
+    match context.model_name(Some(name))? {
+        ModelName::Catalogue(model) => Ok(Known::Catalogue(model)),
+        ModelName::Hub(name) => Ok(Known::Hub(name)),
+        ModelName::Url(_) | ModelName::Path(_) => Err(NameError::Unknown { name: name.to_owned() }),
     }
 }
 
-fn list(cache: &Cache, json: bool) -> Result<(), CommandError> {
+fn outcome(named: &Named) -> Outcome<'_> {
+    Outcome { name: &named.name, path: None, damaged: None, removed_bytes: None }
+}
+
+/// Prints `line`, or `outcome` to programs.
+fn answer(named: &Named, line: &str, outcome: &Outcome<'_>) -> Result<(), CommandError> {
+    match named.json {
+        true => print_json(outcome),
+        false if line.is_empty() => Ok(()),
+        false => Ok(writeln!(io::stdout(), "{line}")?),
+    }
+}
+
+fn list(fetcher: &Fetcher<'_>, json: bool) -> Result<(), CommandError> {
     let models: Vec<_> = MODELS
         .iter()
         .map(|model| Entry {
@@ -98,12 +162,15 @@ fn list(cache: &Cache, json: bool) -> Result<(), CommandError> {
             default: model.id == DEFAULT_MODEL,
             bytes: model.bytes,
             sha256: model.sha256,
-            path: cache.finished(model).map(|path| path.display().to_string()),
+            path: fetcher.finished(model).map(|path| path.display().to_string()),
         })
         .collect();
-    let directory = cache.models_dir().display().to_string();
+    let hub = fetcher.hub_cache().ok();
+    let repositories: Vec<_> = hub.iter().flat_map(|hub| hub.repositories()).map(|repository| repository_entry(&repository)).collect();
+    let directory = fetcher.cache.models_dir().display().to_string();
+    let hub_directory = hub.as_ref().map(|hub| hub.root().display().to_string());
     if json {
-        return print_json(&List { directory, models });
+        return print_json(&List { directory, hub_directory, models, repositories });
     }
     let mut out = io::stdout().lock();
     for entry in &models {
@@ -112,37 +179,109 @@ fn list(cache: &Cache, json: bool) -> Result<(), CommandError> {
         let default = if entry.default { ", the default" } else { "" };
         writeln!(out, "{}  {size}, {}, {state}{default}\n    {}", entry.id, entry.license, entry.title)?;
     }
-    writeln!(out, "\nFiles are kept in {directory}")?;
-    Ok(())
-}
-
-fn pull(context: &Context, cache: &Cache, model: &Model<'_>) -> Result<(), CommandError> {
-    let fetcher = context.fetcher(cache);
-    if cache.finished(model).is_some() && !fetcher.verify(model)? {
-        context.notice("the file in the cache is damaged: fetching it again");
+    for entry in repositories.iter().filter(|entry| !entry.snapshots.is_empty()) {
+        let revisions: Vec<_> = entry.snapshots.iter().flat_map(|snapshot| snapshot.revisions.iter().map(|name| printable(name))).collect();
+        writeln!(out, "{}  {}, of the hub{}", entry.id, bytes(entry.bytes), revisions.iter().map(|name| format!(", {name}")).collect::<String>())?;
     }
-    let path = fetcher.model(model)?;
-    context.notice(&format!("{} is here, its sha256 checked", model.id));
-    writeln!(io::stdout(), "{}", path.display())?;
+    writeln!(out, "\nFiles are kept in {directory}")?;
+    if let Some(hub_directory) = hub_directory {
+        writeln!(out, "and those of the hub in {hub_directory}")?;
+    }
     Ok(())
 }
 
-fn remove(context: &Context, cache: &Cache, model: &Model<'_>) -> Result<(), CommandError> {
-    context.notice(&match context.fetcher(cache).remove(model)? {
-        Removed::File(size) => format!("removed {} ({})", model.id, bytes(size)),
-        Removed::Leftovers => format!("removed an unfinished download of {}", model.id),
-        Removed::Nothing => format!("{} was not on this machine", model.id),
+fn repository_entry(repository: &CachedRepository) -> RepositoryEntry {
+    let snapshots = repository.snapshots().into_iter().map(|(snapshot, revisions)| SnapshotEntry {
+        commit: snapshot.commit().to_owned(),
+        revisions,
+        files: snapshot.files().len(),
     });
-    Ok(())
+    RepositoryEntry {
+        id: repository.id().to_string(),
+        bytes: repository.blobs().iter().fold(0, |sum: u64, (_, size)| sum.saturating_add(*size)),
+        path: repository.directory().display().to_string(),
+        snapshots: snapshots.collect(),
+    }
 }
 
-fn path(cache: &Cache, model: &Model<'_>) -> Result<(), CommandError> {
-    let path = cache.finished(model).ok_or_else(|| NotFetched(model.id.to_owned()))?;
-    writeln!(io::stdout(), "{}", path.display())?;
-    Ok(())
+fn pull(context: &Context, fetcher: &Fetcher<'_>, named: &Named) -> Result<(), CommandError> {
+    let path = match known(context, &named.name)? {
+        Known::Hub(name) => {
+            let path = fetcher.repository(&name, Freshness::Newest)?;
+            context.notice(&format!("{name} is here"));
+            path
+        }
+        Known::Catalogue(model) => {
+            if fetcher.cache.finished(model).is_some() && !fetcher.verify(model)? {
+                context.notice("the file in the cache is damaged: fetching it again");
+            }
+            let path = fetcher.model(model)?;
+            context.notice(&format!("{} is here, its sha256 checked", model.id));
+            path
+        }
+    };
+    let path = path.display().to_string();
+    answer(named, &path, &Outcome { path: Some(path.clone()), ..outcome(named) })
+}
+
+fn verify(context: &Context, fetcher: &Fetcher<'_>, named: &Named) -> Result<(), CommandError> {
+    let missing = || NotFetched(named.name.clone());
+    let damaged = match known(context, &named.name)? {
+        Known::Catalogue(model) => {
+            fetcher.cache.finished(model).ok_or_else(missing)?;
+            if fetcher.verify(model)? { Vec::new() } else { vec![model.file_name.to_owned()] }
+        }
+        Known::Hub(name) => {
+            let repository = fetcher.hub_cache()?.repository(&name.repository);
+            let Cached::Complete { snapshot, files, .. } = fetcher.cached(&name)? else { return Err(missing().into()) };
+            fetcher.verify_repository(&repository, &snapshot, &files)?
+        }
+    };
+    if damaged.is_empty() {
+        context.notice(&format!("{}: every file has the right hash", named.name));
+        return answer(named, "", &Outcome { damaged: Some(damaged), ..outcome(named) });
+    }
+    answer(named, "", &Outcome { damaged: Some(damaged.clone()), ..outcome(named) })?;
+    Err(Damaged { name: named.name.clone(), files: damaged.join(", ") }.into())
+}
+
+fn remove(context: &Context, fetcher: &Fetcher<'_>, named: &Named) -> Result<(), CommandError> {
+    let removed = match known(context, &named.name)? {
+        Known::Catalogue(model) => fetcher.remove(model)?,
+        Known::Hub(name) => fetcher.remove_repository(&name)?,
+    };
+    let name = &named.name;
+    context.notice(&match removed {
+        Removed::File(size) => format!("removed {name} ({})", bytes(size)),
+        Removed::Leftovers => format!("removed an unfinished download of {name}"),
+        Removed::Nothing => format!("{name} was not on this machine"),
+    });
+    let size = if let Removed::File(size) = removed { size } else { 0 };
+    answer(named, "", &Outcome { removed_bytes: Some(size), ..outcome(named) })
+}
+
+/// Where the model is on this machine.
+fn here(context: &Context, fetcher: &Fetcher<'_>, named: &Named) -> Result<PathBuf, CommandError> {
+    let missing = || NotFetched(named.name.clone()).into();
+    match known(context, &named.name)? {
+        Known::Catalogue(model) => fetcher.finished(model).ok_or_else(missing),
+        Known::Hub(name) => match fetcher.cached(&name) {
+            Ok(Cached::Complete { path, .. }) => Ok(path),
+            Ok(Cached::Missing(_)) => Err(missing()),
+            Err(error) => Err(FetchError::into(error)),
+        },
+    }
 }
 
 /// A model is known but not here.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not on this machine: fetch it with `parhelion models pull {0}`")]
 pub struct NotFetched(String);
+
+/// Files of a model were damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: damaged, and removed: {files}; fetch what is missing with `parhelion models pull {name}`")]
+pub struct Damaged {
+    name: String,
+    files: String,
+}

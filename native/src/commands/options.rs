@@ -32,8 +32,8 @@ impl DeviceOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub(super) struct ModelOptions {
-    /// A .gguf file, an http(s) address of one, or a name of `parhelion models`; by default a small model that is
-    /// fetched once
+    /// A file or directory, a name of `parhelion models`, a model of the hub (owner/name[@revision][:choice]) or an
+    /// http(s) address; by default a small model that is fetched once
     #[arg(long, short, value_name = "MODEL")]
     pub(super) model: Option<String>,
     /// Tokens of context; by default the model's own, 8192 at the most

@@ -3,7 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ureq::http::HeaderMap;
+
+use super::address::display_url;
 use crate::cache::{CACHE_VARIABLE, UnsafeFileName};
+use crate::hub::HubError;
 use crate::progress::bytes;
 
 /// Why a model file is not in the cache.
@@ -17,6 +21,23 @@ pub enum FetchError {
         /// The name of each source tried, and why it did not deliver.
         attempts: Vec<(String, SourceError)>,
     },
+    /// A repository of the hub did not give its files.
+    #[error("{repository}: {source}")]
+    Repository {
+        /// The model as it was named.
+        repository: String,
+        /// Why not.
+        source: Box<HubError>,
+    },
+    /// The network was ruled out.
+    #[error("{file} is not on this machine, and --offline or HF_HUB_OFFLINE keeps it from being fetched")]
+    Offline {
+        /// The file asked for.
+        file: String,
+    },
+    /// This user has no place for the hub's files.
+    #[error("this user has no home directory: set HF_HOME to a directory with room for model files")]
+    NoHubCache,
     /// Stopped by the user.
     #[error("stopped{}", kept(.bytes_kept))]
     Interrupted {
@@ -25,7 +46,7 @@ pub enum FetchError {
     },
     /// The disk has too little room.
     #[error(
-        "{} needs {} more, and {} is free: make room, or set {CACHE_VARIABLE} to another disk",
+        "{} needs {} more, and {} is free: make room, or set {CACHE_VARIABLE} or HF_HOME to another disk",
         directory.display(), bytes(*needed), bytes(*available)
     )]
     NoSpace {
@@ -40,7 +61,7 @@ pub enum FetchError {
     #[error(transparent)]
     UnsafeFileName(#[from] UnsafeFileName),
     /// The cache cannot be read or written.
-    #[error("cannot {action} {}: {source} (the cache can be moved with {CACHE_VARIABLE})", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), cache_hint(source))]
     Cache {
         /// What was attempted: `write`, `rename`, ...
         action: &'static str,
@@ -69,6 +90,10 @@ pub enum SourceError {
         url: String,
         /// The HTTP status.
         status: u16,
+        /// The hub's name for the error: `GatedRepo`, `EntryNotFound`, ...
+        code: Option<String>,
+        /// The hub's words for it.
+        message: Option<String>,
     },
     /// The transfer kept breaking off.
     #[error("the transfer from {host} broke off at {} and did not go on: {reason}", bytes(*at))]
@@ -88,6 +113,14 @@ pub enum SourceError {
         /// What came instead.
         got: String,
     },
+    /// The server sends elsewhere, and there is no going there.
+    #[error("{url} cannot be followed: {reason}; look at that address in a browser")]
+    Redirect {
+        /// The address, without its query.
+        url: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// The server's file has another length than the one wanted.
     #[error("{origin} has {got} bytes where {expected} were expected: it is another file")]
     Size {
@@ -105,13 +138,13 @@ pub enum SourceError {
         url: String,
     },
     /// The bytes are not the ones wanted.
-    #[error("{origin} has sha256 {got} where {expected} was expected: the bytes were thrown away")]
+    #[error("{origin} has hash {got} where {expected} was expected: it was not kept; try again, or check HF_ENDPOINT and proxies")]
     Hash {
         /// The address or package.
         origin: String,
-        /// The SHA-256 the catalogue names.
+        /// The hash that the catalogue or the hub's listing names.
         expected: String,
-        /// The SHA-256 of what came.
+        /// The hash of what came.
         got: String,
     },
     /// The address is no address.
@@ -167,10 +200,47 @@ impl From<FetchError> for Failure {
     }
 }
 
+impl SourceError {
+    /// An answer that is an error.
+    pub(super) fn status(url: &str, status: u16, headers: &HeaderMap) -> Self {
+        let text = |name| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok())?;
+            Some(value.chars().filter(|c| !c.is_control()).take(300).collect::<String>()).filter(|text| !text.is_empty())
+        };
+        Self::Status { url: display_url(url), status, code: text("x-error-code"), message: text("x-error-message") }
+    }
+}
+
 impl FetchError {
     /// Makes an error of the cache out of an input/output error: for `map_err`.
     pub(super) fn cache<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Cache { action, path: path.to_path_buf(), source }
+    }
+}
+
+/// The reason of a failed transfer in plain words.
+pub(super) fn plain_reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::HostNotFound => "its name does not resolve".to_owned(),
+        ureq::Error::Timeout(ureq::Timeout::Resolve) => "its name did not resolve in time".to_owned(),
+        ureq::Error::Timeout(ureq::Timeout::Connect) => "no connection in time".to_owned(),
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+        // The resolver's own failure has no kind of its own.
+        ureq::Error::Io(error) if error.to_string().contains("lookup address") => "its name does not resolve".to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// What to do about an input/output error in the cache.
+fn cache_hint(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            format!(": make room and run the same command again, which goes on from there; {CACHE_VARIABLE} or HF_HOME names another disk")
+        }
+        _ => format!(" (the cache can be moved with {CACHE_VARIABLE} or HF_HOME)"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ureq::http::{HeaderMap, Response, header};
 
-use super::http::PARTIAL_CONTENT;
+use super::transfer::PARTIAL_CONTENT;
 
 /// What `Content-Range: bytes START-END/TOTAL` says.
 #[derive(Debug, PartialEq, Eq)]

