@@ -32,6 +32,10 @@ impl Run {
 pub(crate) fn program(cache: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parhelion"));
     command.args(arguments).env("PARHELION_CACHE", cache).env("HF_ENDPOINT", "http://127.0.0.1:9").env("PATH", cache);
+    for variable in ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"] {
+        command.env_remove(variable);
+    }
+    command.env("HF_HOME", cache.join("huggingface"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

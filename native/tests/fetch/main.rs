@@ -5,6 +5,12 @@
 // The stand-in for `pip` is a shell script.
 #[cfg(unix)]
 mod pip;
+mod hub;
+mod hub_faults;
+mod hub_names;
+#[cfg(unix)]
+mod hub_program;
+mod hub_server;
 mod server;
 mod sources;
 mod transfers;
@@ -16,6 +22,7 @@ use std::time::Duration;
 use parhelion_cli::cache::Cache;
 use parhelion_cli::catalogue::{Model, Source};
 use parhelion_cli::fetch::{FetchError, Fetcher, Settings, SourceError, Timeouts};
+use parhelion_cli::hub::HubSettings;
 use parhelion_cli::interrupt::Interrupt;
 use parhelion_cli::progress::{Progress, Unit};
 use sha2::{Digest, Sha256};
@@ -40,6 +47,7 @@ fn sha256(bytes: &[u8]) -> String {
 #[derive(Default)]
 struct Recorder {
     notes: Mutex<Vec<String>>,
+    labels: Mutex<Vec<String>>,
     stop_at: Option<(u64, Interrupt)>,
 }
 
@@ -54,6 +62,9 @@ impl Progress for Recorder {
         {
             interrupt.raise();
         }
+    }
+    fn relabel(&self, label: &str) {
+        self.labels.lock().unwrap().push(label.to_owned());
     }
     fn end(&self) {}
 }
@@ -70,8 +81,12 @@ impl Bench {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let settings = Settings {
-            hub_endpoint: "http://127.0.0.1:9".to_owned(),
-            hub_token: None,
+            hub: HubSettings {
+                endpoint: "http://127.0.0.1:9".to_owned(),
+                token: None,
+                cache: Some(root.path().join("hub")),
+                offline: false,
+            },
             pip: Vec::new(),
             timeouts: Timeouts { connect: Duration::from_secs(2), response: Duration::from_millis(400), stall: Duration::from_millis(400) },
             retry_waits: vec![Duration::from_millis(1); 3],

@@ -30,6 +30,8 @@ pub(crate) struct Reply {
     pub(crate) cut_after: Option<usize>,
     /// Then keep it open without a byte for so long.
     pub(crate) silence: Option<Duration>,
+    /// Send so many bytes at a time, this long apart.
+    pub(crate) pace: Option<(usize, Duration)>,
 }
 
 impl Reply {
@@ -57,6 +59,17 @@ impl Reply {
         }
     }
 
+    /// With another header.
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn pace(mut self, bytes: usize, apart: Duration) -> Self {
+        self.pace = Some((bytes, apart));
+        self
+    }
+
     pub(crate) fn cut_after(mut self, bytes: usize) -> Self {
         self.cut_after = Some(bytes);
         self
@@ -67,6 +80,7 @@ impl Reply {
 pub(crate) struct Server {
     address: String,
     requests: Arc<Mutex<Vec<Request>>>,
+    sent: Arc<Mutex<HashMap<usize, usize>>>,
 }
 
 impl Server {
@@ -76,14 +90,16 @@ impl Server {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&requests);
+        let sent = Arc::new(Mutex::new(HashMap::new()));
+        let count = Arc::clone(&sent);
         let answer = Arc::new(answer);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
-                std::thread::spawn(move || serve(stream, &log, answer.as_ref()));
+                let (log, answer, count) = (Arc::clone(&log), Arc::clone(&answer), Arc::clone(&count));
+                std::thread::spawn(move || serve(stream, &log, &count, answer.as_ref()));
             }
         });
-        Self { address, requests }
+        Self { address, requests, sent }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -97,9 +113,14 @@ impl Server {
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
+
+    /// Bytes of the body that the n-th request was sent.
+    pub(crate) fn sent(&self, index: usize) -> usize {
+        self.sent.lock().unwrap().get(&index).copied().unwrap_or(0)
+    }
 }
 
-fn serve(stream: TcpStream, log: &Mutex<Vec<Request>>, answer: &dyn Fn(&Request, usize) -> Reply) {
+fn serve(stream: TcpStream, log: &Mutex<Vec<Request>>, sent: &Mutex<HashMap<usize, usize>>, answer: &dyn Fn(&Request, usize) -> Reply) {
     let Some(request) = read_request(&stream) else {
         return;
     };
@@ -108,7 +129,8 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<Request>>, answer: &dyn Fn(&Request,
         log.push(request.clone());
         log.len() - 1
     };
-    let _ = write_reply(stream, &answer(&request, index));
+    let mut count = |bytes| *sent.lock().unwrap().entry(index).or_default() += bytes;
+    let _ = write_reply(stream, &answer(&request, index), &mut count);
 }
 
 fn read_request(stream: &TcpStream) -> Option<Request> {
@@ -125,7 +147,7 @@ fn read_request(stream: &TcpStream) -> Option<Request> {
     Some(Request { path, headers })
 }
 
-fn write_reply(mut stream: TcpStream, reply: &Reply) -> std::io::Result<()> {
+fn write_reply(mut stream: TcpStream, reply: &Reply, count: &mut dyn FnMut(usize)) -> std::io::Result<()> {
     let has_length = reply.headers.iter().any(|(name, _)| *name == "Content-Length" || *name == "Transfer-Encoding");
     let mut head = format!("HTTP/1.1 {} Status\r\nConnection: close\r\n", reply.status);
     if !has_length {
@@ -137,8 +159,13 @@ fn write_reply(mut stream: TcpStream, reply: &Reply) -> std::io::Result<()> {
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
     let sent = reply.cut_after.unwrap_or(reply.body.len()).min(reply.body.len());
-    stream.write_all(&reply.body[..sent])?;
-    stream.flush()?;
+    let (size, apart) = reply.pace.unwrap_or((reply.body.len().max(1), Duration::ZERO));
+    for piece in reply.body[..sent].chunks(size) {
+        stream.write_all(piece)?;
+        stream.flush()?;
+        count(piece.len());
+        std::thread::sleep(apart);
+    }
     if let Some(silence) = reply.silence {
         std::thread::sleep(silence);
     }

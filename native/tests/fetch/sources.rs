@@ -45,8 +45,8 @@ fn the_hub_gets_the_token_and_a_fixed_revision() {
     let served = body.clone();
     let server = Server::start(move |request, _| Reply::correct(request, &served, "\"v1\""));
     let mut bench = Bench::new();
-    bench.settings.hub_endpoint = server.address() + "/";
-    bench.settings.hub_token = Some("secret".to_owned());
+    bench.settings.hub.endpoint = server.address() + "/";
+    bench.settings.hub.token = Some("secret".to_owned());
     let hub = Source::Hub { repository: "owner/name", revision: "abc", file: "dir/m.gguf" };
     bench.fetch(&body, &[hub]).unwrap();
     let request = &server.requests()[0];
@@ -63,8 +63,8 @@ fn the_token_stays_with_the_hub() {
     let target = store.url("blob");
     let hub = Server::start(move |_, _| Reply { headers: vec![("Location", target.clone())], ..Reply::status(302) });
     let mut bench = Bench::new();
-    bench.settings.hub_endpoint = hub.address();
-    bench.settings.hub_token = Some("secret".to_owned());
+    bench.settings.hub.endpoint = hub.address();
+    bench.settings.hub.token = Some("secret".to_owned());
     bench.fetch(&body, &[Source::Hub { repository: "o/n", revision: "main", file: FILE }]).unwrap();
     assert!(hub.requests()[0].headers.contains_key("authorization"));
     assert!(!store.requests()[0].headers.contains_key("authorization"));
