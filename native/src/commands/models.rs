@@ -181,7 +181,13 @@ fn list(fetcher: &Fetcher<'_>, json: bool) -> Result<(), CommandError> {
     }
     for entry in repositories.iter().filter(|entry| !entry.snapshots.is_empty()) {
         let revisions: Vec<_> = entry.snapshots.iter().flat_map(|snapshot| snapshot.revisions.iter().map(|name| printable(name))).collect();
-        writeln!(out, "{}  {}, of the hub{}", entry.id, bytes(entry.bytes), revisions.iter().map(|name| format!(", {name}")).collect::<String>())?;
+        writeln!(
+            out,
+            "{}  {}, of the hub{}",
+            entry.id,
+            bytes(entry.bytes),
+            revisions.iter().map(|name| format!(", {name}")).collect::<String>()
+        )?;
     }
     writeln!(out, "\nFiles are kept in {directory}")?;
     if let Some(hub_directory) = hub_directory {

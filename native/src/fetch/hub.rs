@@ -82,8 +82,7 @@ impl Fetcher<'_> {
     /// Where it is not clear which files are meant.
     pub fn cached(&self, name: &HubName) -> Result<Cached, FetchError> {
         let repository = self.hub_cache()?.repository(&name.repository);
-        cached_in(&repository, name)
-            .map_err(|error| FetchError::Repository { repository: name.to_string(), source: Box::new(error) })
+        cached_in(&repository, name).map_err(|error| FetchError::Repository { repository: name.to_string(), source: Box::new(error) })
     }
 
     /// The hub's cache.
@@ -126,7 +125,12 @@ impl Fetcher<'_> {
     ///
     /// # Errors
     /// Where the cache cannot be read or written, or the user stops it.
-    pub fn verify_repository(&self, repository: &CachedRepository, snapshot: &Snapshot, files: &[String]) -> Result<Vec<String>, FetchError> {
+    pub fn verify_repository(
+        &self,
+        repository: &CachedRepository,
+        snapshot: &Snapshot,
+        files: &[String],
+    ) -> Result<Vec<String>, FetchError> {
         let listing = repository.listing(snapshot.commit());
         let mut damaged = Vec::new();
         for file in files {

@@ -45,7 +45,12 @@ impl Api<'_> {
         struct Info {
             sha: String,
         }
-        let url = format!("{}/api/models/{}/revision/{}", self.fetcher.settings.hub.endpoint, self.name.repository, encoded_whole(self.name.revision()));
+        let url = format!(
+            "{}/api/models/{}/revision/{}",
+            self.fetcher.settings.hub.endpoint,
+            self.name.repository,
+            encoded_whole(self.name.revision())
+        );
         let (body, _) = self.ask(&url)?;
         let info: Info = serde_json::from_slice(&body).map_err(|error| bad_listing(&url, error.to_string()))?;
         match is_commit(&info.sha) {
@@ -111,8 +116,7 @@ impl Api<'_> {
             return Err((SourceError::status(url, status, &headers), retry_after(&headers)));
         }
         let body = answer.response.into_body().into_with_config().limit(MAX_ANSWER).read_to_vec();
-        body.map(|body| (body, headers))
-            .map_err(|error| (SourceError::Unreachable { host: host(url), reason: plain_reason(&error) }, None))
+        body.map(|body| (body, headers)).map_err(|error| (SourceError::Unreachable { host: host(url), reason: plain_reason(&error) }, None))
     }
 }
 
@@ -123,9 +127,7 @@ pub(super) fn refusal(error: SourceError, name: &HubName, endpoint: &str) -> Hub
     };
     let bad_token = message.as_deref().is_some_and(|message| message.contains("Invalid credentials"));
     match (status, code.as_deref()) {
-        (_, Some("GatedRepo")) => {
-            HubError::Gated { page: format!("{endpoint}/{}", name.repository), message: message.clone() }
-        }
+        (_, Some("GatedRepo")) => HubError::Gated { page: format!("{endpoint}/{}", name.repository), message: message.clone() },
         (_, Some("RevisionNotFound")) => HubError::NoRevision { revision: name.revision().to_owned() },
         (_, Some("RepoNotFound")) | (404, None) => HubError::NoRepository,
         // The hub says no more to those whom it does not know.

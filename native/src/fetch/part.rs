@@ -4,12 +4,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use super::digest::Hasher;
 use super::error::FetchError;
 use super::job::Wanted;
 use crate::cache::with_added_extension;
 use crate::fetch::Digest;
+use serde::{Deserialize, Serialize};
 
 /// Where the bytes of a part came from. Kept beside it, so that a later run can go on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -56,8 +56,10 @@ impl Fetcher<'_> {
         let queue = Mutex::new(VecDeque::from(queue));
         let failed = AtomicBool::new(false);
         let failures = Mutex::new(Vec::new());
+        // By a call of its own, so that the queue is not locked while the file is fetched.
+        let next = || lock(&queue).pop_front();
         let work = || {
-            while let Some(index) = lock(&queue).pop_front() {
+            while let Some(index) = next() {
                 let stopped = || failed.load(Ordering::Relaxed) || self.interrupt.is_raised();
                 let share = Share { tally: &tally, index };
                 let job = Job { wanted: &items[index].wanted, progress: &share, stopped: &stopped };

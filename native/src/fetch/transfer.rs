@@ -164,11 +164,7 @@ impl Download<'_> {
             status @ (408 | 429 | 500..=599) => {
                 let headers = answer.response.headers();
                 let error = SourceError::status(self.url, status, headers);
-                Ok(Ended::Cut(Cut {
-                    status: Some(error),
-                    rest: retry_after(headers),
-                    ..Cut::new(format!("the server answered {status}"))
-                }))
+                Ok(Ended::Cut(Cut { status: Some(error), rest: retry_after(headers), ..Cut::new(format!("the server answered {status}")) }))
             }
             status => Err(SourceError::status(self.url, status, answer.response.headers()).into()),
         }
@@ -331,9 +327,7 @@ fn read_start(body: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize>
 pub(super) fn is_nobody_there(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::HostNotFound => true,
-        ureq::Error::Io(error) => {
-            error.kind() == std::io::ErrorKind::ConnectionRefused || error.to_string().contains("lookup address")
-        }
+        ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused || error.to_string().contains("lookup address"),
         _ => false,
     }
 }

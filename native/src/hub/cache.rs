@@ -172,8 +172,10 @@ impl CachedRepository {
             }
         }
         let all = self.snapshots();
-        let used: Vec<String> =
-            all.iter().flat_map(|(snapshot, _)| snapshot.files().into_iter().filter_map(|(path, _)| blob_name(&snapshot.path_of(&path)))).collect();
+        let used: Vec<String> = all
+            .iter()
+            .flat_map(|(snapshot, _)| snapshot.files().into_iter().filter_map(|(path, _)| blob_name(&snapshot.path_of(&path))))
+            .collect();
         for blob in blobs.iter().filter(|blob| !used.contains(blob)) {
             remove_if_there(&self.directory.join("blobs").join(blob))?;
         }

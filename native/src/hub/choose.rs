@@ -284,9 +284,7 @@ fn support(files: &[(&str, u64)], directory: &str) -> Vec<String> {
         let Some(relative) = relative else { return false };
         let module = |folder: &str| folder.split_once('_').is_some_and(|(number, _)| number.parse::<u8>().is_ok());
         SUPPORT.contains(&relative)
-            || relative
-                .split_once('/')
-                .is_some_and(|(folder, name)| module(folder) && matches!(name, "config.json" | "model.safetensors"))
+            || relative.split_once('/').is_some_and(|(folder, name)| module(folder) && matches!(name, "config.json" | "model.safetensors"))
     };
     files.iter().map(|(path, _)| *path).filter(|path| wanted(path)).map(str::to_owned).collect()
 }
@@ -369,8 +367,17 @@ mod tests {
     #[test]
     fn a_safetensors_repository_is_a_directory() {
         let files = [
-            "config.json", "tokenizer.json", "README.md", "model.safetensors", "pytorch_model.bin", "onnx/model.onnx", "1_Pooling/config.json",
-            "modules.json", "2_Dense/model.safetensors", "x/config.json", "m-Q4_0.gguf",
+            "config.json",
+            "tokenizer.json",
+            "README.md",
+            "model.safetensors",
+            "pytorch_model.bin",
+            "onnx/model.onnx",
+            "1_Pooling/config.json",
+            "modules.json",
+            "2_Dense/model.safetensors",
+            "x/config.json",
+            "m-Q4_0.gguf",
         ];
         let model = pick(&files, None).unwrap();
         assert_eq!(model.target, Target::Directory(String::new()));

@@ -89,7 +89,9 @@ pub enum HubError {
     #[error(transparent)]
     Choice(#[from] ChoiceError),
     /// The network was ruled out, and not all files are here.
-    #[error("{what} not on this machine, and --offline or HF_HUB_OFFLINE keeps it from being fetched: run `parhelion models pull` without it")]
+    #[error(
+        "{what} not on this machine, and --offline or HF_HUB_OFFLINE keeps it from being fetched: run `parhelion models pull` without it"
+    )]
     Offline {
         /// What is missing, with its verb.
         what: String,

@@ -11,8 +11,8 @@ mod settings;
 
 pub(crate) use self::cache::is_commit;
 pub use self::cache::{CachedRepository, HubCache, Snapshot};
-pub use self::choose::{Choice, Target, choose, shards_of_index};
 pub(crate) use self::choose::split_part;
+pub use self::choose::{Choice, Target, choose, shards_of_index};
 pub use self::error::{ChoiceError, HubError};
 pub use self::listing::{Entry, Listing};
 pub use self::name::{HubName, HubNameError, RepositoryId};

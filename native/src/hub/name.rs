@@ -241,7 +241,9 @@ mod tests {
             assert_eq!(HubName::of_url(url, hub), Ok(Some(expected)), "{url}");
         }
         assert_eq!(HubName::of_url("https://example.com/o/n/resolve/main/a.gguf", hub), Ok(None));
-        for url in ["https://huggingface.co/", "https://huggingface.co/o", "https://huggingface.co/datasets/n", "https://hf.co/o/n/discussions"] {
+        for url in
+            ["https://huggingface.co/", "https://huggingface.co/o", "https://huggingface.co/datasets/n", "https://hf.co/o/n/discussions"]
+        {
             assert!(matches!(HubName::of_url(url, hub), Err(HubNameError::Url { .. })), "{url}");
         }
         assert!(HubName::of_url("https://hf.co/o/n/tree/%2e%2e", hub).is_err());

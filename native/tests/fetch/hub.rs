@@ -1,8 +1,8 @@
 //! Repositories of the hub: what is fetched, how it lies in the shared cache, and when nothing is asked.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parhelion_cli::fetch::{Cached, FetchError, Freshness, Removed};
@@ -41,8 +41,12 @@ fn a_sharded_model_is_fetched_once_and_whole() {
     let path = bench.fetcher().repository(&name("o/n"), Freshness::AsCached).unwrap();
     assert_eq!(path, bench.root.path().join("hub/models--o--n/snapshots").join(COMMIT));
     let needed = [
-        "config.json", "tokenizer.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors",
-        "model-00002-of-00002.safetensors", "1_Pooling/config.json",
+        "config.json",
+        "tokenizer.json",
+        "model.safetensors.index.json",
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+        "1_Pooling/config.json",
     ];
     assert_same(&hub, &path, &needed);
     assert!(!path.join("pytorch_model.bin").exists() && !path.join("README.md").exists(), "what is not needed is not fetched");
@@ -159,7 +163,9 @@ fn long_listings_come_in_pages() {
     let all = tree(&files.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.clone())).collect());
     let hub = Hub::with_faults(&files, move |asked, request, _| {
         let (page, next) = match (asked, request.path.contains("cursor=2")) {
-            (Asked::Listing, false) => (&all[..3], Some(format!("<https://elsewhere.example/api/models/o/n/tree/{COMMIT}?cursor=2>; rel=\"next\""))),
+            (Asked::Listing, false) => {
+                (&all[..3], Some(format!("<https://elsewhere.example/api/models/o/n/tree/{COMMIT}?cursor=2>; rel=\"next\"")))
+            }
             (Asked::Listing, true) => (&all[3..], None),
             _ => return None,
         };
@@ -238,6 +244,25 @@ fn two_at_once_fetch_each_file_once() {
         }
     });
     assert_eq!(hub.store.requests().len(), 3, "two shards and the tokenizer");
+}
+
+#[test]
+fn four_files_come_at_a_time() {
+    let part = |number: u32| (format!("m-{number:05}-of-00006.gguf"), weights(number, 20_000));
+    let files: Vec<_> = (1..=6).map(part).collect();
+    let files: Vec<_> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect();
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&most);
+    let hub = Hub::with_faults(&files, move |asked, _, _| {
+        if asked == Asked::Store {
+            seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(200));
+            now.fetch_sub(1, Ordering::SeqCst);
+        }
+        None
+    });
+    hub.bench().fetcher().repository(&name("o/n"), Freshness::AsCached).unwrap();
+    assert_eq!(most.load(Ordering::SeqCst), 4);
 }
 
 #[test]

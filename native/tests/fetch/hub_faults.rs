@@ -302,14 +302,17 @@ fn an_interruption_keeps_what_came() {
 /// One file that cannot be had ends the others, which keep what they have.
 #[test]
 fn one_failure_stops_the_set() {
-    let hub = Hub::with_faults(&[("a-00001-of-00002.gguf", weights(1, SIZE)), ("a-00002-of-00002.gguf", weights(2, SIZE))], |asked, request, _| {
-        let second = request.path.ends_with(&sha256(&weights(2, SIZE)));
-        match asked {
-            Asked::Store if second => Some(Reply::status(403)),
-            Asked::Store => Some(Reply::correct(request, &weights(1, SIZE), "\"v\"").pace(20_000, Duration::from_millis(100))),
-            _ => None,
-        }
-    });
+    let hub = Hub::with_faults(
+        &[("a-00001-of-00002.gguf", weights(1, SIZE)), ("a-00002-of-00002.gguf", weights(2, SIZE))],
+        |asked, request, _| {
+            let second = request.path.ends_with(&sha256(&weights(2, SIZE)));
+            match asked {
+                Asked::Store if second => Some(Reply::status(403)),
+                Asked::Store => Some(Reply::correct(request, &weights(1, SIZE), "\"v\"").pace(20_000, Duration::from_millis(100))),
+                _ => None,
+            }
+        },
+    );
     let bench = hub.bench();
     let start = Instant::now();
     let error = hub_error(fetch(&bench));

@@ -13,9 +13,47 @@ use super::{sha256, weights};
 
 /// Directories and names that no file system should be given.
 const HOSTILE: [&str; 41] = [
-    "..", ".", "../..", "../../../../tmp", "/", "/etc", "//host/share", "\\", "\\\\host\\share", "..\\..", "a\\..\\..", "C:", "c:\\windows",
-    "C:/windows", "a/../..", "a/./b/../../..", "./", "a//b", "~/../..", "con", "CON", "nul", "aux.txt", "COM1", "lpt9.x", "prn ", "conin$",
-    "x:stream", "x ", "x.", " x", "x\0", "x\n", "x\u{1b}[2J", "x\u{202e}", "ｘ", "e\u{301}", "x?", "x*", "x|y", "<x>",
+    "..",
+    ".",
+    "../..",
+    "../../../../tmp",
+    "/",
+    "/etc",
+    "//host/share",
+    "\\",
+    "\\\\host\\share",
+    "..\\..",
+    "a\\..\\..",
+    "C:",
+    "c:\\windows",
+    "C:/windows",
+    "a/../..",
+    "a/./b/../../..",
+    "./",
+    "a//b",
+    "~/../..",
+    "con",
+    "CON",
+    "nul",
+    "aux.txt",
+    "COM1",
+    "lpt9.x",
+    "prn ",
+    "conin$",
+    "x:stream",
+    "x ",
+    "x.",
+    " x",
+    "x\0",
+    "x\n",
+    "x\u{1b}[2J",
+    "x\u{202e}",
+    "ｘ",
+    "e\u{301}",
+    "x?",
+    "x*",
+    "x|y",
+    "<x>",
 ];
 
 /// At least two hundred names: each of the above as a directory, as a part of one, and as the start of a file's name.
@@ -69,8 +107,10 @@ fn hostile_names_write_nothing_outside_the_cache() {
             Asked::Commit => Some(json_reply(&json!({"sha": format!("{:0>40}", last(&request.path))}))),
             Asked::Listing => {
                 let bad: usize = last(&request.path).trim_start_matches('0').parse().unwrap_or(0);
-                let file = |path: &str| json!({"type": "file", "path": path, "size": served.len(), "oid": "0".repeat(40),
-                    "lfs": {"oid": sha256(&served), "size": served.len(), "pointerSize": 1}});
+                let file = |path: &str| {
+                    json!({"type": "file", "path": path, "size": served.len(), "oid": "0".repeat(40),
+                    "lfs": {"oid": sha256(&served), "size": served.len(), "pointerSize": 1}})
+                };
                 Some(json_reply(&json!([file(&listed[bad]), file("good-Q8_0.gguf")])))
             }
             _ => Some(Reply::correct(request, &served, "\"v\"")),

@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 // The stand-in for `pip` is a shell script.
-#[cfg(unix)]
-mod pip;
 mod hub;
 mod hub_faults;
 mod hub_names;
 #[cfg(unix)]
 mod hub_program;
 mod hub_server;
+#[cfg(unix)]
+mod pip;
 mod server;
 mod sources;
 mod transfers;
