@@ -52,14 +52,13 @@ impl Part {
         let len = hash_all(&mut file, &mut hasher).map_err(FetchError::cache("read", &path))?;
         let record = wanted.record.clone();
         let mut part = Self { path, record, file, len, hasher, fresh, origin: Origin::default(), resumed: len > 0 };
-        match &part.record {
-            Some(record) => match read_origin(record) {
+        // Without a record, the digest will tell.
+        if let Some(record) = &part.record {
+            match read_origin(record) {
                 Some(origin) => part.origin = origin,
                 // Bytes of unknown origin cannot be gone on from.
                 None => part.restart()?,
-            },
-            // The digest will tell.
-            None => {}
+            }
         }
         Ok(part)
     }

@@ -4,6 +4,7 @@
 mod cache;
 mod choose;
 mod error;
+mod gguf;
 mod listing;
 mod name;
 mod path;
@@ -11,9 +12,9 @@ mod settings;
 
 pub(crate) use self::cache::is_commit;
 pub use self::cache::{CachedRepository, HubCache, Snapshot};
-pub(crate) use self::choose::split_part;
 pub use self::choose::{Choice, Target, choose, shards_of_index};
 pub use self::error::{ChoiceError, HubError};
+pub(crate) use self::gguf::split_part;
 pub use self::listing::{Entry, Listing};
 pub use self::name::{HubName, HubNameError, RepositoryId};
 pub use self::path::{UnsafePath, check_path, refuse_clashes};

@@ -240,7 +240,8 @@ fn a_store_that_trickles_counts_as_stalled() {
 
 #[test]
 fn refusals_say_what_to_do() {
-    let cases: [(u16, &str, &str, fn(&HubError) -> bool, &str); 6] = [
+    type Is = fn(&HubError) -> bool;
+    let cases: [(u16, &str, &str, Is, &str); 6] = [
         (403, "GatedRepo", "ask for access", |error| matches!(error, HubError::Gated { .. }), "accept its terms at http"),
         (401, "GatedRepo", "", |error| matches!(error, HubError::Gated { .. }), "HF_TOKEN"),
         (401, "RepoNotFound", "", |error| matches!(error, HubError::NoRepository), "check the name"),
