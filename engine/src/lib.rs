@@ -11,6 +11,7 @@ mod buffers;
 pub mod cpu;
 pub mod doctor;
 pub mod exec;
+pub mod formats;
 pub mod gpu;
 pub mod graph;
 pub mod models;

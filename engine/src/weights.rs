@@ -4,11 +4,12 @@
 //! Rows of several tensors are joined when their formats agree; a part ends where the format changes or the device's
 //! binding limit is reached. So a fused projection, a mixed file and an over-large table are one mechanism.
 
-use parhelion_loader::{Checkpoint, DType, LoadError, TensorInfo};
+use parhelion_loader::{Checkpoint, LoadError, TensorInfo};
 use parhelion_shaders::axes::Weight;
 
 use crate::{
     exec::{DeviceLimits, ExecError, Executor},
+    formats,
     graph::{WeightDecl, WeightKind},
     models::Transform,
     recorder::WeightPart,
@@ -16,20 +17,13 @@ use crate::{
 };
 
 /// Columns of a block: all formats are padded to whole blocks with zero weights.
-pub const BLOCK: u32 = 32;
+pub const BLOCK: u32 = formats::BLOCK as u32;
 
 /// Bytes read from the file at once.
 const CHUNK: u64 = 8 << 20;
 
 /// Bytes written to the device before it is waited for: what is written and not there yet lies in the host's memory.
 const BACKLOG: u64 = 64 << 20;
-
-/// Bytes of a format's block as published: scales first, then quants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct BlockLayout {
-    scale_bytes: u64,
-    quant_bytes: u64,
-}
 
 /// A tensor that a weight is made of.
 #[derive(Debug, Clone)]
@@ -95,7 +89,7 @@ pub enum WeightError {
         got: Vec<u64>,
     },
     /// A format that no kernel reads yet.
-    #[error("{file}: tensor `{tensor}` is stored as {dtype}, which cannot be computed with yet (can: F32, F16, BF16, Q8_0, Q4_0, Q4_1)")]
+    #[error("{file}: tensor `{tensor}` is stored as {dtype}, which cannot be computed with (can: {can})")]
     Format {
         /// The file.
         file: String,
@@ -103,6 +97,8 @@ pub enum WeightError {
         tensor: String,
         /// Its format.
         dtype: &'static str,
+        /// The formats that can be used there.
+        can: String,
     },
     /// A single row over the device's limits.
     #[error("one row of `{label}` takes {size} bytes and the device binds at most {limit}")]
@@ -114,29 +110,6 @@ pub enum WeightError {
         /// Bytes the device binds.
         limit: u64,
     },
-}
-
-fn format_of(dtype: DType) -> Option<Weight> {
-    Some(match dtype {
-        DType::F32 => Weight::F32,
-        DType::F16 => Weight::F16,
-        DType::BF16 => Weight::Bf16,
-        DType::Q8_0 => Weight::Q8_0,
-        DType::Q4_0 => Weight::Q4_0,
-        DType::Q4_1 => Weight::Q4_1,
-        _ => return None,
-    })
-}
-
-fn block_layout(format: Weight) -> BlockLayout {
-    let (scale_bytes, quant_bytes) = match format {
-        Weight::F32 => (0, 128),
-        Weight::F16 | Weight::Bf16 => (0, 64),
-        Weight::Q8_0 => (2, 32),
-        Weight::Q4_0 => (2, 16),
-        Weight::Q4_1 => (4, 16),
-    };
-    BlockLayout { scale_bytes, quant_bytes }
 }
 
 impl WeightLayout {
@@ -156,9 +129,14 @@ impl WeightLayout {
             if source.info.shape != expected {
                 return Err(WeightError::Shape { file: file.into(), tensor, expected, got: source.info.shape.clone() });
             }
-            let plain = matches!(source.info.dtype, DType::F32 | DType::F16 | DType::BF16);
-            if format_of(source.info.dtype).is_none() || (decl.kind == WeightKind::Vector && !plain) {
-                return Err(WeightError::Format { file: file.into(), tensor, dtype: source.info.dtype.name() });
+            let dtype = source.info.dtype;
+            let usable = match decl.kind {
+                WeightKind::Matrix => formats::of(dtype).is_some(),
+                WeightKind::Vector => formats::is_plain(dtype),
+            };
+            if !usable {
+                let can = formats::names(decl.kind == WeightKind::Vector);
+                return Err(WeightError::Format { file: file.into(), tensor, dtype: dtype.name(), can });
             }
         }
         layout.sources = sources;
@@ -174,12 +152,14 @@ impl WeightLayout {
         let limit = limits.max_binding.min(limits.max_buffer);
         let mut first_row = 0;
         for (i, &(_, rows)) in decl.tensors.iter().enumerate() {
-            let Some(format) = format_of(self.sources[i].info.dtype) else { continue };
-            let block = block_layout(format);
+            let Some(format) = formats::of(self.sources[i].info.dtype) else { continue };
+            let info = formats::info(format);
+            let (quants, scales, codebook) = (16 * info.vectors(blocks), 4 * info.words(blocks), 4 * info.codebook.len() as u64);
             let granule = self.sources[i].transform.granule();
-            let most = (limit / (blocks * block.quant_bytes)).min(u64::from(u32::MAX)) as u32 / granule * granule;
+            let fitting = limit.saturating_sub(codebook) / quants.max(scales);
+            let most = fitting.min(u64::from(u32::MAX)) as u32 / granule * granule;
             if most == 0 {
-                let size = blocks * block.quant_bytes * u64::from(granule);
+                let size = codebook + quants.max(scales) * u64::from(granule);
                 return Err(WeightError::Row { label: self.label.clone(), size, limit });
             }
             let mut at = 0;
@@ -198,8 +178,8 @@ impl WeightLayout {
                 let take = (rows - at).min(if room > 0 { room } else { most });
                 part.pieces.push((i, at, take));
                 part.rows += take;
-                part.quant_bytes = u64::from(part.rows) * blocks * block.quant_bytes;
-                part.scale_bytes = (u64::from(part.rows) * blocks * block.scale_bytes).next_multiple_of(4);
+                part.quant_bytes = u64::from(part.rows) * quants;
+                part.scale_bytes = u64::from(part.rows) * scales + codebook;
                 at += take;
                 first_row += take;
             }
@@ -254,6 +234,9 @@ pub async fn load(
         for (part, buffers) in layout.parts.iter().zip(parts) {
             let mut quants = PlaneWriter::new(buffers.quants);
             let mut scales = buffers.scales.map(PlaneWriter::new);
+            if let Some(scales) = &mut scales {
+                scales.pending.extend_from_slice(bytemuck::cast_slice(formats::info(part.format).codebook));
+            }
             for &(source, first_row, rows) in &part.pieces {
                 let piece = Piece { layout, source: &layout.sources[source], format: part.format };
                 let mut row = first_row;
@@ -334,50 +317,15 @@ impl Piece<'_> {
     }
 
     /// Appends `rows` rows, whole granules as published, in the engine's layout.
-    fn repack(&self, bytes: &[u8], rows: u32, quants: &mut Vec<u8>, mut scales: Option<&mut Vec<u8>>) {
+    fn repack(&self, bytes: &[u8], rows: u32, quants: &mut Vec<u8>, scales: Option<&mut Vec<u8>>) {
         let row_bytes = self.row_bytes() as usize;
         if self.layout.kind == WeightKind::Vector {
-            quants.extend(to_f32(self.source.info.dtype, bytes).flat_map(f32::to_le_bytes));
+            quants.extend(formats::to_f32(self.source.info.dtype, bytes).flat_map(f32::to_le_bytes));
             quants.resize(quants.len().next_multiple_of(16), 0);
             return;
         }
-        for row in 0..rows {
-            let source = self.source.transform.source_row(row) as usize;
-            let row = &bytes[source * row_bytes..(source + 1) * row_bytes];
-            repack_row(self.format, self.layout.cols, row, quants, scales.as_deref_mut());
-        }
+        let rows = (0..rows).map(|row| self.source.transform.source_row(row) as usize);
+        let rows = rows.map(|source| &bytes[source * row_bytes..(source + 1) * row_bytes]);
+        formats::repack(self.format, self.source.info.dtype, self.layout.cols.div_ceil(BLOCK) as usize, rows, quants, scales);
     }
-}
-
-/// One row: for each of the block's 16-byte pieces, that piece of every block in turn; scales apart.
-fn repack_row(format: Weight, cols: u32, row: &[u8], quants: &mut Vec<u8>, scales: Option<&mut Vec<u8>>) {
-    let layout = block_layout(format);
-    let (scale, quant) = (layout.scale_bytes as usize, layout.quant_bytes as usize);
-    let blocks = cols.div_ceil(BLOCK) as usize;
-    let block = |b: usize| &row[(b * (scale + quant)).min(row.len())..((b + 1) * (scale + quant)).min(row.len())];
-    for piece in 0..quant / 16 {
-        for b in 0..blocks {
-            let bytes = block(b);
-            let from = (scale + piece * 16).min(bytes.len());
-            let present = &bytes[from..(from + 16).min(bytes.len())];
-            quants.extend_from_slice(present);
-            quants.extend_from_slice(&[0; 16][present.len()..]); // columns past the row's end are zero weights
-        }
-    }
-    if let Some(scales) = scales {
-        for b in 0..blocks {
-            scales.extend_from_slice(&block(b)[..scale]);
-        }
-    }
-}
-
-/// The elements of a plain tensor as f32.
-pub(crate) fn to_f32(dtype: DType, bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
-    let size = dtype.block_bytes() as usize;
-    bytes.chunks_exact(size.max(1)).map(move |b| match (dtype, b) {
-        (DType::F16, &[lo, hi]) => half::f16::from_le_bytes([lo, hi]).to_f32(),
-        (DType::BF16, &[lo, hi]) => half::bf16::from_le_bytes([lo, hi]).to_f32(),
-        (_, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-        _ => 0.0,
-    })
 }

@@ -2,13 +2,14 @@
 //!
 //! To add one: a file with a [`Family`] (configuration from metadata, names, `build`), its line in [`FAMILIES`], and a test.
 
-use parhelion_loader::{Checkpoint, DType, Dialect, LoadError};
+use parhelion_loader::{Checkpoint, Dialect, LoadError};
 
 use crate::{
     exec::DeviceLimits,
+    formats,
     graph::{Graph, GraphError, Model},
     ops::rope_table::RopeScaling,
-    weights::{self, SourceTensor, WeightError, WeightLayout},
+    weights::{SourceTensor, WeightError, WeightLayout},
 };
 
 mod config;
@@ -249,11 +250,11 @@ async fn rope_factors(checkpoint: &Checkpoint, config: &Config) -> Result<Option
     if info.shape != expected {
         return Err(WeightError::Shape { file, tensor: info.name.clone(), expected, got: info.shape.clone() }.into());
     }
-    if info.dtype != DType::F32 {
-        return Err(WeightError::Format { file, tensor: info.name.clone(), dtype: info.dtype.name() }.into());
+    if !formats::is_plain(info.dtype) {
+        return Err(WeightError::Format { file, tensor: info.name.clone(), dtype: info.dtype.name(), can: formats::names(true) }.into());
     }
     let bytes = checkpoint.read(info, 0, info.len).await?;
-    Ok(Some(weights::to_f32(info.dtype, &bytes).collect()))
+    Ok(Some(formats::to_f32(info.dtype, &bytes).collect()))
 }
 
 const ROPE_FACTORS: &str = "rope_freqs.weight";

@@ -6,7 +6,7 @@ use parhelion_shaders::{axes::Weight, matmul, matvec};
 
 use super::{
     TwinArgs,
-    blocks::{Activations, BLOCK, Block, LANES, Planes, add_products},
+    blocks::{Activations, BLOCK, Block, LANES, Planes, add_products, half_sums},
     twin,
 };
 use crate::exec::Parallel;
@@ -73,7 +73,7 @@ fn format_of(args: &TwinArgs<'_>) -> Result<Weight, String> {
 /// Rows of activations in whole blocks, zero past the last column.
 struct Rows {
     blocks: Vec<Block>,
-    sums: Vec<f32>,
+    sums: Vec<[f32; 2]>,
     /// Blocks a row.
     len: usize,
 }
@@ -104,8 +104,8 @@ impl Product<'_> {
         let last = self.x_rows.saturating_sub(1);
         let end = |stride: usize, row: usize| last.checked_mul(stride).and_then(|start| start.checked_add(row));
         let fits = |end: Option<usize>, len: usize| end.is_some_and(|end| end <= len);
-        if self.x_rows == 0 || self.rows == 0 || self.cols == 0 || self.cols > self.planes.blocks * BLOCK {
-            return Err(format!("{} x {} weights in {} blocks a row", self.rows, self.cols, self.planes.blocks));
+        if self.x_rows == 0 || self.rows == 0 || self.cols == 0 || self.cols > self.planes.blocks() * BLOCK {
+            return Err(format!("{} x {} weights in {} blocks a row", self.rows, self.cols, self.planes.blocks()));
         }
         let y_row = self.y_offset.checked_add(self.rows);
         let y_fits = y_row.is_some_and(|row| fits(end(self.y_stride, row), y_len));
@@ -116,13 +116,13 @@ impl Product<'_> {
     }
 
     fn rows_of_pass(&self, first: usize, count: usize) -> Rows {
-        let len = self.planes.blocks;
+        let len = self.planes.blocks();
         let mut blocks = vec![[0.0; BLOCK]; count * len];
         for (i, row) in blocks.chunks_mut(len).enumerate() {
             let start = (first + i) * self.x_stride;
             row.as_flattened_mut()[..self.cols].copy_from_slice(&self.x[start..start + self.cols]);
         }
-        let sums = blocks.iter().map(|block| block.iter().sum()).collect();
+        let sums = blocks.iter().map(half_sums).collect();
         Rows { blocks, sums, len }
     }
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     exec::{Parallel, Serial},
+    formats,
     recording::{BufferId, BufferSlice},
 };
 
@@ -57,10 +58,11 @@ fn run(twin: Twin, call: &Call<BufferSlice>, buffers: [&[u32]; 3], y: &mut [u32]
 
 fn check(format: Weight, shape: &Shape, parallel: &dyn Parallel) {
     let Shape { x_rows, rows, cols } = *shape;
-    let (blocks, x_stride, y_offset) = (cols.div_ceil(32), cols.next_multiple_of(4), 5);
+    let info = formats::info(format);
+    let (blocks, x_stride, y_offset) = (cols.next_multiple_of(info.columns() as u32) / 32, cols.next_multiple_of(4), 5);
     let y_stride = rows + 9;
-    let plane = |per_block: u32, seed| words((rows * blocks * per_block) as usize, seed);
-    let (quants, scales) = (plane(32, 1), plane(1, 2));
+    let quants = words((4 * rows) as usize * info.vectors(blocks.into()) as usize, 1);
+    let scales = [info.codebook, &words(rows as usize * info.words(blocks.into()) as usize, 2)].concat();
     let x = floats((x_rows * x_stride) as usize, 3);
     let planes = Planes::new(format, rows, blocks, &quants, Some(&scales)).unwrap();
     let nowhere = BufferSlice { buffer: BufferId(0), offset: 0, size: 0 };
@@ -120,8 +122,8 @@ fn twins_agree_with_plain_sums() {
 
 #[test]
 fn planes_that_are_too_short_are_refused() {
-    assert!(Planes::new(Weight::Q4_0, 2, 1, &[0; 8], Some(&[0])).is_ok());
-    assert!(Planes::new(Weight::Q4_0, 2, 1, &[0; 7], Some(&[0])).is_err());
-    assert!(Planes::new(Weight::Q4_0, 3, 1, &[0; 12], Some(&[0])).is_err());
+    assert!(Planes::new(Weight::Q4_0, 2, 1, &[0; 8], Some(&[0; 2])).is_ok());
+    assert!(Planes::new(Weight::Q4_0, 2, 1, &[0; 7], Some(&[0; 2])).is_err());
+    assert!(Planes::new(Weight::Q4_0, 3, 1, &[0; 12], Some(&[0; 2])).is_err());
     assert!(Planes::new(Weight::F32, u32::MAX, u32::MAX, &[0; 32], None).is_err());
 }

@@ -29,6 +29,8 @@ pub mod sample;
 mod swiglu;
 mod twin;
 
+pub(crate) use twin::f16_to_f32;
+
 use std::{cell::RefCell, fmt::Debug};
 
 use parhelion_shaders::Call;

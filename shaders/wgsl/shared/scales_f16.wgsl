@@ -1,9 +1,6 @@
-// An f16 scale a block, two scales a word.
+// An f16 scale a block: the only section of a row of scales.
+#import scales
 
-// Scales: block i = n * blocks + b is half (i & 1) of word i >> 1.
-@group(0) @binding(3) var<storage, read> scales: array<u32>;
-
-fn block_scale(i: u32) -> f32 {
-    let pair = unpack2x16float(scales[i >> 1u]);
-    return select(pair.x, pair.y, (i & 1u) == 1u);
+fn block_scale(row: u32, block: u32, blocks: u32) -> f32 {
+    return scale_half(row * ((blocks + 1u) / 2u), block);
 }
