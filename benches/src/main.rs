@@ -44,7 +44,7 @@ struct SynthArgs {
     /// tiny, smollm2-135m, llama-1b, llama-3b or llama-8b
     #[arg(long, default_value = "tiny")]
     shape: String,
-    /// Q4_0, Q8_0 or F16
+    /// The format of the weights, as GGUF calls it: Q4_0, Q4_K, IQ4_XS, MXFP4 and most others
     #[arg(long, default_value = "Q8_0")]
     quant: String,
     /// The file to write
@@ -95,7 +95,7 @@ struct ModelArgs {
     /// tiny, smollm2-135m, llama-1b, llama-3b or llama-8b
     #[arg(long, default_value = "smollm2-135m")]
     shape: String,
-    /// Q4_0, Q8_0 or F16
+    /// The format of the weights, as GGUF calls it: Q4_0, Q4_K, IQ4_XS, MXFP4 and most others
     #[arg(long, default_value = "Q4_0")]
     quant: String,
     /// Tokens to generate, or of the prompt

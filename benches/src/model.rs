@@ -32,7 +32,7 @@ fn source(args: &ModelArgs) -> Result<(String, Arc<dyn Source>), Box<dyn Error>>
         return Ok((path.display().to_string(), Arc::new(MappedFile::open(path)?)));
     }
     let (shape, quant) = synth::find(&args.shape, &args.quant)?;
-    let name = format!("synthetic {} {}", shape.name, quant.name);
+    let name = format!("synthetic {} {}", shape.name, quant.dtype);
     Ok((name.clone(), Arc::new(MemorySource::new(name, synth::gguf(shape, quant)))))
 }
 

@@ -2,7 +2,11 @@
 //! byte-level tokenizer with merges of English words and a chat template make them answer, in nonsense. The same shape and format
 //! give the same bytes everywhere.
 
-use half::f16;
+use half::{bf16, f16};
+use parhelion::{
+    formats::{self, Source},
+    loader::DType,
+};
 
 mod vocabulary;
 
@@ -42,30 +46,70 @@ pub const SHAPES: &[Shape] = &[
     shape("llama-8b", [32, 4096, 32, 8, 128, 14_336, 128_256]),
 ];
 
-/// A format that weights are made in: ggml's number, bytes of a block of 32, and the spread of its integers.
+/// A format that weights are made in.
 #[derive(Debug, Clone, Copy)]
 pub struct Quant {
-    /// What `--quant` calls it.
-    pub name: &'static str,
-    id: u32,
-    block_bytes: usize,
+    /// The published type.
+    pub dtype: DType,
+    /// The standard deviation of random blocks whose scale is 1 and whose second scale is `second`.
     spread: f32,
+    /// The second scale of types that have one, for a scale of 1: weights are then 0 on average.
+    second: f32,
+}
+
+const fn quant(dtype: DType, spread: f32) -> Quant {
+    Quant { dtype, spread, second: 0.0 }
 }
 
 /// Formats that can be made.
 pub const QUANTS: &[Quant] = &[
-    Quant { name: "Q4_0", id: 2, block_bytes: 18, spread: 4.6 },
-    Quant { name: "Q8_0", id: 8, block_bytes: 34, spread: 74.0 },
-    Quant { name: "F16", id: 1, block_bytes: 64, spread: 1.0 },
+    quant(DType::Q4_0, 4.6),
+    quant(DType::Q8_0, 74.0),
+    quant(DType::F16, 1.0),
+    quant(DType::BF16, 1.0),
+    Quant { dtype: DType::Q4_1, spread: 4.6, second: -7.5 },
+    quant(DType::Q5_0, 9.2),
+    Quant { dtype: DType::Q5_1, spread: 9.2, second: -15.5 },
+    Quant { dtype: DType::Q2_K, spread: 13.9, second: 1.5 },
+    quant(DType::Q3_K, 43.0),
+    Quant { dtype: DType::Q4_K, spread: 259.0, second: 7.5 },
+    Quant { dtype: DType::Q5_K, spread: 525.0, second: 15.5 },
+    quant(DType::Q6_K, 1369.0),
+    quant(DType::IQ4_NL, 67.0),
+    quant(DType::IQ4_XS, 1243.0),
+    quant(DType::MXFP4, 5.8),
+    quant(DType::TQ2_0, 1.1),
+    quant(DType::IQ2_XXS, 53.0),
+    quant(DType::IQ2_XS, 56.0),
+    quant(DType::IQ2_S, 56.0),
+    quant(DType::IQ3_XXS, 142.0),
+    quant(DType::IQ3_S, 141.0),
+    quant(DType::IQ1_S, 7.2),
+    quant(DType::IQ1_M, 7.2),
 ];
+
+/// What tables are kept in, and matrices whose rows are no whole blocks of the format asked for.
+const FALLBACK: Quant = quant(DType::Q8_0, 74.0);
+
+impl Quant {
+    fn source(&self) -> Option<&'static Source> {
+        let format = formats::of(self.dtype)?;
+        formats::info(format).sources.iter().find(|source| source.dtype == self.dtype)
+    }
+}
+
+/// The names of all formats that can be made.
+pub fn quant_names() -> String {
+    QUANTS.iter().map(|quant| quant.dtype.name()).collect::<Vec<_>>().join(", ")
+}
 
 /// The shape and format of these names.
 ///
 /// # Errors
 /// If there is none, in words.
 pub fn find(shape: &str, quant: &str) -> Result<(&'static Shape, &'static Quant), String> {
-    let known = SHAPES.iter().find(|known| known.name == shape).zip(QUANTS.iter().find(|known| known.name == quant));
-    known.ok_or_else(|| format!("no synthetic model of shape `{shape}` in `{quant}`: see --help"))
+    let known = SHAPES.iter().find(|known| known.name == shape).zip(QUANTS.iter().find(|known| known.dtype.name() == quant));
+    known.ok_or_else(|| format!("no synthetic model of shape `{shape}` in `{quant}`: shapes are in --help, formats are {}", quant_names()))
 }
 
 const ALIGNMENT: usize = 32;
@@ -78,7 +122,7 @@ struct Tensor {
     quant: Quant,
 }
 
-/// A GGUF file of `shape`, its matrices in `quant` (the embedding in Q8_0 unless that is F16).
+/// A GGUF file of `shape`, its matrices in `quant` (the embedding in Q8_0 unless that is plain).
 pub fn gguf(shape: &Shape, quant: &Quant) -> Vec<u8> {
     let tensors = tensors(shape, quant);
     let mut out = Writer::default();
@@ -100,7 +144,7 @@ pub fn gguf(shape: &Shape, quant: &Quant) -> Vec<u8> {
                 out.u64(u64::from(tensor.rows));
             }
         }
-        out.u32(if tensor.cols.is_some() { tensor.quant.id } else { 0 });
+        out.u32(if tensor.cols.is_some() { tensor.quant.dtype } else { DType::F32 }.ggml_id());
         out.u64(offset as u64);
         offset += tensor.len().next_multiple_of(ALIGNMENT);
     }
@@ -115,13 +159,16 @@ pub fn gguf(shape: &Shape, quant: &Quant) -> Vec<u8> {
 }
 
 fn tensors(s: &Shape, quant: &Quant) -> Vec<Tensor> {
-    let table = if quant.name == "F16" { quant } else { &QUANTS[1] };
-    let matrix = |name: String, rows, cols| Tensor { name, rows, cols: Some(cols), quant: *quant };
+    let table = if quant.dtype.block_elems() == 1 { *quant } else { FALLBACK };
+    let matrix = |name: String, rows, cols: u32| {
+        let whole = u64::from(cols).is_multiple_of(quant.dtype.block_elems());
+        Tensor { name, rows, cols: Some(cols), quant: if whole { *quant } else { FALLBACK } }
+    };
     let vector = |name: String| Tensor { name, rows: s.hidden, cols: None, quant: *quant };
     let mut out =
-        vec![Tensor { quant: *table, ..matrix("token_embd.weight".into(), s.vocab, s.hidden) }, vector("output_norm.weight".into())];
+        vec![Tensor { quant: table, ..matrix("token_embd.weight".into(), s.vocab, s.hidden) }, vector("output_norm.weight".into())];
     if s.untied {
-        out.push(Tensor { quant: *table, ..matrix("output.weight".into(), s.vocab, s.hidden) });
+        out.push(Tensor { quant: table, ..matrix("output.weight".into(), s.vocab, s.hidden) });
     }
     let (q, kv) = (s.heads * s.head_dim, s.kv_heads * s.head_dim);
     for i in 0..s.layers {
@@ -144,7 +191,9 @@ fn tensors(s: &Shape, quant: &Quant) -> Vec<Tensor> {
 impl Tensor {
     fn len(&self) -> usize {
         match self.cols {
-            Some(cols) => self.rows as usize * (cols as usize / 32) * self.quant.block_bytes,
+            Some(cols) => {
+                (u64::from(self.rows) * u64::from(cols) / self.quant.dtype.block_elems() * self.quant.dtype.block_bytes()) as usize
+            }
             None => self.rows as usize * 4,
         }
     }
@@ -155,14 +204,23 @@ impl Tensor {
             (0..self.rows).for_each(|_| out.bytes(&1.0_f32.to_le_bytes()));
             return;
         };
-        let scale = f16::from_f32(1.0 / (cols as f32).sqrt() / self.quant.spread);
-        for _ in 0..self.len() / self.quant.block_bytes {
-            if self.quant.name == "F16" {
-                (0..32).for_each(|_| out.bytes(&f16::from_f32(random.uniform() * scale.to_f32()).to_le_bytes()));
-            } else {
-                out.bytes(&scale.to_le_bytes());
-                (0..(self.quant.block_bytes - 2) / 2).for_each(|_| out.bytes(&(random.next() as u16).to_le_bytes()));
+        let Quant { dtype, spread, second } = self.quant;
+        let scale = 1.0 / (cols as f32).sqrt() / spread;
+        let scales = [scale, scale * second].map(|scale| f16::from_f32(scale).to_bits());
+        let mut block = vec![0; dtype.block_bytes() as usize];
+        for _ in 0..self.len() / block.len() {
+            match dtype {
+                DType::F16 => block.copy_from_slice(&f16::from_f32(random.uniform() * scale).to_le_bytes()),
+                DType::BF16 => block.copy_from_slice(&bf16::from_f32(random.uniform() * scale).to_le_bytes()),
+                _ => {
+                    block.chunks_mut(2).for_each(|pair| pair.copy_from_slice(&random.next().to_le_bytes()[..pair.len()]));
+                    let mut scales = scales.into_iter();
+                    if let Some(source) = self.quant.source() {
+                        source.map_scales(&mut block, |_| scales.next().unwrap_or_default());
+                    }
+                }
             }
+            out.bytes(&block);
         }
     }
 }

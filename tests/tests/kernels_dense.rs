@@ -5,29 +5,63 @@ use parhelion_shaders::axes::{Tile, Weight};
 use parhelion_tests::harness::{check_listed, configurations};
 
 macro_rules! for_each_format {
-    ($($name:ident: $format:ident),*) => { $(
-        mod $name {
-            use super::*;
+    ($($name:ident: $format:ident),* $(,)?) => {
+        $(
+            mod $name {
+                use super::*;
 
-            #[test]
-            fn matvec() {
-                check_listed(|device| dense::matvec(device, Weight::$format));
-            }
+                #[test]
+                fn matvec() {
+                    check_listed(|device| dense::matvec(device, Weight::$format));
+                }
 
-            #[test]
-            fn matmul() {
-                check_listed(|_| dense::matmul(Weight::$format));
-            }
+                #[test]
+                fn matmul() {
+                    check_listed(|_| dense::matmul(Weight::$format));
+                }
 
-            #[test]
-            fn embed() {
-                check_listed(|_| dense::embed(Weight::$format));
+                #[test]
+                fn embed() {
+                    check_listed(|_| dense::embed(Weight::$format));
+                }
             }
+        )*
+
+        #[test]
+        fn no_format_is_left_out() {
+            assert_eq!([$(Weight::$format),*].len(), Weight::ALL.len());
         }
-    )* };
+    };
 }
 
-for_each_format!(f32_weights: F32, f16_weights: F16, bf16_weights: Bf16, q8_0_weights: Q8_0, q4_0_weights: Q4_0, q4_1_weights: Q4_1);
+for_each_format! {
+    f32_weights: F32,
+    f16_weights: F16,
+    bf16_weights: Bf16,
+    q8_0_weights: Q8_0,
+    q4_0_weights: Q4_0,
+    q4_1_weights: Q4_1,
+    q5_0_weights: Q5_0,
+    q5_1_weights: Q5_1,
+    q2_k_weights: Q2K,
+    q3_k_weights: Q3K,
+    q4_k_weights: Q4K,
+    q5_k_weights: Q5K,
+    q6_k_weights: Q6K,
+    q8_k_weights: Q8K,
+    iq4_nl_weights: Iq4Nl,
+    iq4_xs_weights: Iq4Xs,
+    mxfp4_weights: Mxfp4,
+    nvfp4_weights: Nvfp4,
+    tq2_0_weights: Tq2_0,
+    iq2_xxs_weights: Iq2Xxs,
+    iq2_xs_weights: Iq2Xs,
+    iq2_s_weights: Iq2S,
+    iq3_xxs_weights: Iq3Xxs,
+    iq3_s_weights: Iq3S,
+    iq1_s_weights: Iq1S,
+    iq1_m_weights: Iq1M,
+}
 
 #[test]
 fn rms_norm() {

@@ -6,8 +6,11 @@
 //! `vec4<u32>`, ordered so that neighbouring lanes, which take neighbouring blocks of 32 columns, read neighbouring memory. A row of
 //! scales is sections of whole words; a codebook comes before the first row.
 
+mod codebooks;
 pub(crate) mod fives;
 pub(crate) mod fours;
+pub(crate) mod grids;
+pub(crate) mod iq1;
 pub(crate) mod k;
 pub(crate) mod k_halves;
 pub(crate) mod legacy;
@@ -65,6 +68,8 @@ pub enum BlockScales {
     Float(usize),
     /// The exponent of a power of two at this byte.
     Exponent(usize),
+    /// The upper 4 bits of each of 4 times 16 bits from this byte on, together an f16.
+    Pieces(usize),
     /// Any byte is a scale.
     Bytes,
 }
@@ -91,6 +96,10 @@ impl Source {
             BlockScales::Exponent(at) => {
                 let bits = f16::from_f32(f32::from_bits(u32::from(block[at]) << 23)).to_bits();
                 block[at] = (f16::from_bits(change(bits)).to_f32().to_bits() >> 23) as u8;
+            }
+            BlockScales::Pieces(at) => {
+                let bits = change(iq1::half_of_pieces(pack::field(block, at)));
+                iq1::put_pieces(&mut block[at..], bits);
             }
             BlockScales::Halves(places) => {
                 for &at in places {
@@ -211,6 +220,13 @@ formats! { $
     Mxfp4: crate::formats::fours::Mxfp4,
     Nvfp4: crate::formats::fours::Nvfp4,
     Tq2_0: crate::formats::ternary::Tq2_0,
+    Iq2Xxs: crate::formats::grids::Iq2Xxs,
+    Iq2Xs: crate::formats::grids::Iq2Xs,
+    Iq2S: crate::formats::grids::Iq2S,
+    Iq3Xxs: crate::formats::grids::Iq3Xxs,
+    Iq3S: crate::formats::grids::Iq3S,
+    Iq1S: crate::formats::iq1::Iq1S,
+    Iq1M: crate::formats::iq1::Iq1M,
 }
 
 /// What is known of a format.

@@ -12,24 +12,13 @@ use super::{
     linear_twin,
 };
 use crate::{
+    doctor::{
+        Rng,
+        dense::{Scales, WeightData},
+    },
     exec::{Parallel, Serial},
-    formats,
     recording::{BufferId, BufferSlice},
 };
-
-/// Pseudo-random words whose halves are all moderate f16 numbers, so that every format gives finite weights.
-fn words(count: usize, seed: u32) -> Vec<u32> {
-    let mut state = seed;
-    let mut next = move || {
-        state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-        ((state >> ((state >> 28) + 4)) ^ state).wrapping_mul(277_803_737)
-    };
-    (0..count).map(|_| next() & 0xbfff_bfff | 0x2000_2000).collect()
-}
-
-fn floats(count: usize, seed: u32) -> Vec<f32> {
-    words(count, seed).iter().map(|word| (*word & 0xffff) as f32 / 32768.0 - 1.0).collect()
-}
 
 /// Says that it has more threads than there is work for, so that chunks are cut unevenly.
 struct Many;
@@ -58,13 +47,12 @@ fn run(twin: Twin, call: &Call<BufferSlice>, buffers: [&[u32]; 3], y: &mut [u32]
 
 fn check(format: Weight, shape: &Shape, parallel: &dyn Parallel) {
     let Shape { x_rows, rows, cols } = *shape;
-    let info = formats::info(format);
-    let (blocks, x_stride, y_offset) = (cols.next_multiple_of(info.columns() as u32) / 32, cols.next_multiple_of(4), 5);
+    let weights = WeightData::new(&mut Rng::new(1), format, rows, cols, Scales::Moderate);
+    let (blocks, x_stride, y_offset) = (weights.blocks, cols.next_multiple_of(4), 5);
     let y_stride = rows + 9;
-    let quants = words((4 * rows) as usize * info.vectors(blocks.into()) as usize, 1);
-    let scales = [info.codebook, &words(rows as usize * info.words(blocks.into()) as usize, 2)].concat();
-    let x = floats((x_rows * x_stride) as usize, 3);
-    let planes = Planes::new(format, rows, blocks, &quants, Some(&scales)).unwrap();
+    let [quants, scales] = weights.planes();
+    let x = Rng::new(3).floats((x_rows * x_stride) as usize, 1.0);
+    let planes = Planes::new(format, rows, blocks, quants, Some(scales)).unwrap();
     let nowhere = BufferSlice { buffer: BufferId(0), offset: 0, size: 0 };
     let bindings = || (nowhere, nowhere, Some(nowhere), nowhere);
     let (bx, bq, bs, by) = bindings();
@@ -86,19 +74,20 @@ fn check(format: Weight, shape: &Shape, parallel: &dyn Parallel) {
     );
     for (twin, call) in [(linear_twin::matvec as Twin, &vec_call), (linear_twin::matmul, &mat_call)] {
         let mut y = vec![7.0f32; (x_rows * y_stride) as usize];
-        run(twin, call, [bytemuck::cast_slice(&x), &quants, &scales], bytemuck::cast_slice_mut(&mut y), parallel);
+        run(twin, call, [bytemuck::cast_slice(&x), quants, scales], bytemuck::cast_slice_mut(&mut y), parallel);
         for (m, y) in y.chunks(y_stride as usize).enumerate() {
             let (before, rest) = y.split_at(y_offset as usize);
             let (results, after) = rest.split_at(rows as usize);
             assert!(before.iter().chain(after).all(|&y| y == 7.0), "{} writes outside its columns", call.kernel.variant);
             for (n, &got) in results.iter().enumerate() {
-                let terms = (0..cols as usize).map(|c| {
-                    let weight = f64::from(planes.block(n, c / BLOCK)[c % BLOCK]);
-                    weight * f64::from(x[m * x_stride as usize + c])
-                });
-                let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + f64::abs(term)));
-                // Every addition and product rounds once; Q4_1's quants and minima cancel, to an eighth at most here.
-                let bound = 8.0 * f64::from(cols + 8) * f64::from(f32::EPSILON) * size;
+                let (mut sum, mut size) = (0.0, 0.0);
+                for (c, magnitude) in weights.magnitudes(n).into_iter().enumerate().take(cols as usize) {
+                    let x = f64::from(x[m * x_stride as usize + c]);
+                    sum += f64::from(planes.block(n, c / BLOCK)[c % BLOCK]) * x;
+                    size += magnitude * x.abs();
+                }
+                // Every addition and product rounds once.
+                let bound = f64::from(cols + 8) * f64::from(f32::EPSILON) * size;
                 assert!((f64::from(got) - sum).abs() <= bound, "{} [{m}, {n}]: {got} for {sum}", call.kernel.variant);
             }
         }

@@ -10,6 +10,7 @@ use super::Listed;
 use crate::{
     doctor::dense::{Embedding, Gate, Gathering, Normalisation, Product, Scales},
     exec::DeviceInfo,
+    formats,
 };
 
 /// Rows of x, rows and columns of the matrix: one of each, whole blocks and tiles, and none of them whole.
@@ -25,16 +26,30 @@ fn lane_choices(device: &DeviceInfo) -> [(u32, u32); 4] {
     [(least, 1), (least.max(32), 2), (64, 4), (128, 1)]
 }
 
+/// Formats that are run on every shape. The others share the kernels, which these try out, and differ in how a block is read: they are
+/// run on a few shapes with every kind of edge.
+fn thorough(format: Weight) -> bool {
+    matches!(format, Weight::F32 | Weight::F16 | Weight::Bf16 | Weight::Q8_0 | Weight::Q4_0 | Weight::Q4_1 | Weight::Q4K)
+}
+
+/// `cols` columns filled up to what rows of the format are made of.
+fn whole_blocks(format: Weight, cols: u32) -> u32 {
+    match formats::info(format).columns() as u32 {
+        32 => cols,
+        columns => cols.next_multiple_of(columns),
+    }
+}
+
 fn products(shapes: &[[u32; 3]], format: Weight) -> impl Iterator<Item = Product> {
-    shapes
-        .iter()
-        .enumerate()
-        .map(move |(i, &[x_rows, rows, cols])| Product { y_offset: [0, 7, 32][i % 3], ..Product::new(format, x_rows, rows, cols) })
+    shapes.iter().step_by(if thorough(format) { 1 } else { 3 }).enumerate().map(move |(i, &[x_rows, rows, cols])| Product {
+        y_offset: [0, 7, 32][i % 3],
+        ..Product::new(format, x_rows, rows, whole_blocks(format, cols))
+    })
 }
 
 /// Magnitudes near the ends of f32: nothing on the way may overflow or be lost.
 fn extreme(format: Weight, x_rows: u32) -> impl Iterator<Item = Product> {
-    [1e30, 1e-30].into_iter().map(move |magnitude| Product { magnitude, ..Product::new(format, x_rows, 37, 200) })
+    [1e30, 1e-30].into_iter().map(move |magnitude| Product { magnitude, ..Product::new(format, x_rows, 37, whole_blocks(format, 200)) })
 }
 
 /// `matvec` with every reduction.
@@ -48,8 +63,11 @@ pub fn matvec(device: &DeviceInfo, format: Weight) -> Vec<Listed> {
         for (i, product) in products(&FEW, format).chain(extreme(format, 2)).enumerate() {
             list(product, lane_choices(device)[i % 4]);
         }
-        lane_choices(device).into_iter().for_each(|choice| list(Product::new(format, 1, 70, 320), choice));
-        list(Product::new(format, 1, BEYOND_A_DIMENSION, 32), (128, 1));
+        let columns = whole_blocks(format, 320);
+        lane_choices(device).into_iter().for_each(|choice| list(Product::new(format, 1, 70, columns), choice));
+        if thorough(format) {
+            list(Product::new(format, 1, BEYOND_A_DIMENSION, whole_blocks(format, 32)), (128, 1));
+        }
     }
     cases
 }
@@ -65,9 +83,11 @@ pub fn matmul(format: Weight) -> Vec<Listed> {
         for product in products(&MANY, format).chain(extreme(format, 9)) {
             [32, 64].into_iter().for_each(|size| list(product, size));
         }
-        list(Product::new(format, 5, BEYOND_A_DIMENSION, 32), 64);
-        list(Product::new(format, BEYOND_A_DIMENSION, 5, 32), 32);
-        list(Product::new(format, 16, 4, 70), 4);
+        if thorough(format) {
+            list(Product::new(format, 5, BEYOND_A_DIMENSION, whole_blocks(format, 32)), 64);
+            list(Product::new(format, BEYOND_A_DIMENSION, 5, whole_blocks(format, 32)), 32);
+        }
+        list(Product::new(format, 16, 4, whole_blocks(format, 70)), 4);
     }
     cases
 }
@@ -78,7 +98,8 @@ pub fn embed(format: Weight) -> Vec<Listed> {
     let first_tokens = [0, 1000, u32::MAX - 60];
     let mut cases = Vec::new();
     for scales in [Scales::Moderate, Scales::Any] {
-        for (i, (tokens, cols, rows)) in shapes.into_iter().enumerate() {
+        for (i, (tokens, cols, rows)) in shapes.into_iter().enumerate().filter(|(i, _)| thorough(format) || i % 2 == 1) {
+            let cols = whole_blocks(format, cols);
             let embedding = Embedding { format, first_token: first_tokens[i % 3], tokens, cols, rows, scales };
             cases.push(Listed::new(embed_kernel::kernel(format), move || embedding.case()).large(rows == BEYOND_A_DIMENSION));
         }

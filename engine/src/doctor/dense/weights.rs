@@ -45,6 +45,11 @@ impl WeightData {
         Self { format, rows, blocks, planes, flushed }
     }
 
+    /// The planes of quants and of scales, the second empty for formats without.
+    pub fn planes(&self) -> &[Vec<u32>; 2] {
+        &self.planes
+    }
+
     /// The plane of quants.
     pub fn quants(&self) -> Operand {
         Operand::new(&self.planes[0])
@@ -56,7 +61,7 @@ impl WeightData {
     }
 
     /// For each column of a row how large the terms are that its weight is made of: |q d| + |m|.
-    pub(super) fn magnitudes(&self, row: usize) -> Vec<f64> {
+    pub(crate) fn magnitudes(&self, row: usize) -> Vec<f64> {
         let weights = values(self.view(&self.planes), row, self.blocks);
         weights.map(|(w, m)| (w - m).abs() + m.abs()).collect()
     }
