@@ -26,8 +26,8 @@ fn lane_choices(device: &DeviceInfo) -> [(u32, u32); 4] {
     [(least, 1), (least.max(32), 2), (64, 4), (128, 1)]
 }
 
-/// Formats that are run on every shape. The others share the kernels, which these try out, and differ in how a block is read: they are
-/// run on a few shapes with every kind of edge.
+/// Formats that are run on every shape with every set of constants. The others share the kernels, which these try out, and differ in
+/// how a block is read: they are run on a few shapes, with one set of constants, since making pipelines takes most of the time.
 fn thorough(format: Weight) -> bool {
     matches!(format, Weight::F32 | Weight::F16 | Weight::Bf16 | Weight::Q8_0 | Weight::Q4_0 | Weight::Q4_1 | Weight::Q4K)
 }
@@ -60,12 +60,14 @@ pub fn matvec(device: &DeviceInfo, format: Weight) -> Vec<Listed> {
             let listed = Listed::new(matvec_kernel::kernel(format, reduce), move || product.matvec(reduce, lanes, rows));
             cases.push(listed.large(product.rows == BEYOND_A_DIMENSION));
         };
+        let choices = lane_choices(device);
         for (i, product) in products(&FEW, format).chain(extreme(format, 2)).enumerate() {
-            list(product, lane_choices(device)[i % 4]);
+            // Formats take turns with the constants.
+            list(product, choices[if thorough(format) { i } else { format as usize } % 4]);
         }
-        let columns = whole_blocks(format, 320);
-        lane_choices(device).into_iter().for_each(|choice| list(Product::new(format, 1, 70, columns), choice));
         if thorough(format) {
+            let columns = whole_blocks(format, 320);
+            choices.into_iter().for_each(|choice| list(Product::new(format, 1, 70, columns), choice));
             list(Product::new(format, 1, BEYOND_A_DIMENSION, whole_blocks(format, 32)), (128, 1));
         }
     }
@@ -80,14 +82,15 @@ pub fn matmul(format: Weight) -> Vec<Listed> {
             let listed = Listed::new(matmul_kernel::kernel(format, tile), move || product.matmul(tile, size));
             cases.push(listed.large(product.rows.max(product.x_rows) == BEYOND_A_DIMENSION));
         };
+        let sizes: &[u32] = if thorough(format) { &[32, 64] } else { &[32] };
         for product in products(&MANY, format).chain(extreme(format, 9)) {
-            [32, 64].into_iter().for_each(|size| list(product, size));
+            sizes.iter().for_each(|&size| list(product, size));
         }
         if thorough(format) {
             list(Product::new(format, 5, BEYOND_A_DIMENSION, whole_blocks(format, 32)), 64);
             list(Product::new(format, BEYOND_A_DIMENSION, 5, whole_blocks(format, 32)), 32);
+            list(Product::new(format, 16, 4, whole_blocks(format, 70)), 4);
         }
-        list(Product::new(format, 16, 4, whole_blocks(format, 70)), 4);
     }
     cases
 }
