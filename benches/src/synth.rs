@@ -144,7 +144,8 @@ pub fn gguf(shape: &Shape, quant: &Quant) -> Vec<u8> {
                 out.u64(u64::from(tensor.rows));
             }
         }
-        out.u32(if tensor.cols.is_some() { tensor.quant.dtype } else { DType::F32 }.ggml_id());
+        let dtype = if tensor.cols.is_some() { tensor.quant.dtype } else { DType::F32 };
+        out.u32(dtype.ggml_id().unwrap_or_default());
         out.u64(offset as u64);
         offset += tensor.len().next_multiple_of(ALIGNMENT);
     }

@@ -81,7 +81,7 @@ fn file(dtype: DType, rows: u64, cols: u64, data: &[u8]) -> Vec<u8> {
     out.push(b'w');
     out.extend(2u32.to_le_bytes());
     out.extend([cols, rows].iter().flat_map(|n| n.to_le_bytes()));
-    out.extend(dtype.ggml_id().to_le_bytes());
+    out.extend(dtype.ggml_id().unwrap().to_le_bytes());
     out.extend(0u64.to_le_bytes());
     out.resize(out.len().next_multiple_of(32), 0);
     out.extend(data);
@@ -114,7 +114,7 @@ fn finite(bits: u32, block: u64, place: usize, exponent: u32, extreme: &[u32]) -
 fn block(source: &Source, number: u64) -> Vec<u8> {
     let (dtype, size) = (source.dtype, source.dtype.block_bytes() as usize);
     let words = size.div_ceil(8) as u64;
-    let stream = (0..words).map(|i| word(dtype.ggml_id().into(), number * words + i));
+    let stream = (0..words).map(|i| word(dtype.ggml_id().unwrap().into(), number * words + i));
     let mut block: Vec<u8> = stream.flat_map(u64::to_le_bytes).take(size).collect();
     match (dtype, source.scales) {
         (DType::BF16, _) => {

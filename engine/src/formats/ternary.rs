@@ -60,5 +60,5 @@ fn digit(block: &[u8; 54], column: usize) -> u8 {
         _ => (48 + column % 4, (column - 240) / 4),
     };
     let rest = block[byte].wrapping_mul([1, 3, 9, 27, 81][n]);
-    (u16::from(rest) * 3 >> 8) as u8
+    ((u16::from(rest) * 3) >> 8) as u8
 }

@@ -112,9 +112,9 @@ fn dot<F: Format>(row: &Row<'_>, x: Activations<'_>) -> f32 {
         let values = F::values(row, block);
         let scales = F::scale(row, block);
         if F::HALVES {
-            for half in 0..2 {
-                let at = half * BLOCK / 2..(half + 1) * BLOCK / 2;
-                add_scaled::<F>(&mut lanes, &values[at.clone()], &x[at], scales[half].0);
+            let halves = values.chunks_exact(BLOCK / 2).zip(x.chunks_exact(BLOCK / 2));
+            for ((values, x), (scale, _)) in halves.zip(scales) {
+                add_scaled::<F>(&mut lanes, values, x, scale);
             }
         } else {
             add_scaled::<F>(&mut lanes, &values, x, scales[0].0);
