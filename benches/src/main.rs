@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, SwitchChoice};
 
 mod kernels;
+mod load;
 mod measure;
 mod model;
 
@@ -116,7 +117,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().what {
         What::Decode(args) => model::decode(&args),
         What::Prefill(args) => model::prefill(&args),
-        What::Load(args) => model::load(&args),
+        What::Load(args) => load::run(&args),
         What::Kernels(args) => kernels::run(&args),
         What::Synth(args) => synth(&args),
     };

@@ -1,4 +1,4 @@
-//! Whole models: decode, prefill, load.
+//! Whole models: decode and prefill.
 
 use std::{error::Error, rc::Rc, sync::Arc};
 
@@ -16,12 +16,12 @@ use crate::{
 };
 
 /// A loaded model and what was measured on the way.
-struct Bench {
-    session: Session,
-    driver: Driver,
-    copy: f64,
-    device: serde_json::Value,
-    name: String,
+pub(crate) struct Bench {
+    pub(crate) session: Session,
+    pub(crate) driver: Driver,
+    pub(crate) copy: f64,
+    pub(crate) device: serde_json::Value,
+    pub(crate) name: String,
     /// Bytes of the weights that a decode step reads: all but the embedding's table, of which it reads one row, unless the
     /// table is the output head as well.
     step_bytes: f64,
@@ -36,7 +36,7 @@ fn source(args: &ModelArgs) -> Result<(String, Arc<dyn Source>), Box<dyn Error>>
     Ok((name.clone(), Arc::new(MemorySource::new(name, synth::gguf(shape, quant)))))
 }
 
-fn open(args: &ModelArgs, context: u32) -> Result<Bench, Box<dyn Error>> {
+pub(crate) fn open(args: &ModelArgs, context: u32) -> Result<Bench, Box<dyn Error>> {
     let (name, source) = source(args)?;
     let mut device = args.device.open()?;
     let copy = copy_bandwidth(&mut device)?;
@@ -57,7 +57,7 @@ fn open(args: &ModelArgs, context: u32) -> Result<Bench, Box<dyn Error>> {
 
 impl Bench {
     /// Answers a prompt of `prompt` tokens that share no beginning with the last, with `generate` tokens.
-    fn answer(&mut self, prompt: u32, generate: u32, salt: u32) -> Result<Timings, Box<dyn Error>> {
+    pub(crate) fn answer(&mut self, prompt: u32, generate: u32, salt: u32) -> Result<Timings, Box<dyn Error>> {
         let tokens: Vec<u32> = (0..prompt).map(|i| (i * 37 + salt * 11) % 200 + 10).collect();
         let options =
             GenerateOptions { sampling: Sampling::GREEDY, max_tokens: Some(generate), ignore_end: true, ..GenerateOptions::default() };
@@ -73,7 +73,7 @@ impl Bench {
         })
     }
 
-    fn header(&self) {
+    pub(crate) fn header(&self) {
         row("model", self.name.clone());
         row("device", format!("{} ({})", self.session.device().name, self.session.device().backend));
         row("copy bandwidth", format!("{:.1} GB/s", self.copy / 1e9));
@@ -125,33 +125,6 @@ pub(crate) fn prefill(args: &ModelArgs) -> Result<(), Box<dyn Error>> {
     let figures = json!({
         "bench": "prefill", "model": bench.name, "device": bench.device, "tokens": tokens, "tokens_per_second": rate,
         "runs": runs.iter().map(Timings::prefill_rate).collect::<Vec<_>>(), "flops_per_second": flops,
-    });
-    write_json(args.device.json.as_deref(), &figures)
-}
-
-/// From the file to a model that can answer.
-pub(crate) fn load(args: &ModelArgs) -> Result<(), Box<dyn Error>> {
-    let mut seconds = Vec::new();
-    let mut last = None;
-    for _ in 0..args.repeat {
-        let bench = open(args, 512)?;
-        seconds.push(bench.session.info().load.as_secs_f64());
-        last = Some(bench);
-    }
-    let Some(mut bench) = last else { return Err("--repeat must be 1 or more".into()) };
-    let first = bench.answer(8, 1, 0)?;
-    let second = bench.answer(8, 1, 1)?;
-    let time = median(seconds.clone());
-    let bytes = bench.session.info().memory.weights as f64;
-    bench.header();
-    row("load", format!("{:.3} s, {:.2} GB/s of weights (median of {})", time, bytes / time / 1e9, args.repeat));
-    row(
-        "first token",
-        format!("{:.3} s cold, {:.3} s warm, after 8 tokens of prompt", first.prefill.as_secs_f64(), second.prefill.as_secs_f64()),
-    );
-    let figures = json!({
-        "bench": "load", "model": bench.name, "device": bench.device, "seconds": time, "runs": seconds, "weight_bytes": bytes,
-        "first_token_cold_seconds": first.prefill.as_secs_f64(), "first_token_warm_seconds": second.prefill.as_secs_f64(),
     });
     write_json(args.device.json.as_deref(), &figures)
 }

@@ -4,7 +4,10 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use parhelion_shaders::Needs;
 
-use crate::recording::{BufferDesc, BufferId, BufferSlice, BufferUse, Recording};
+use crate::{
+    pieces::{self, Fill, Pieces},
+    recording::{BufferDesc, BufferId, BufferSlice, BufferUse, Recording},
+};
 
 /// A future that need not be `Send`: WebGPU objects live on one thread.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -33,6 +36,15 @@ pub trait Executor {
     /// # Errors
     /// [`ExecError::OutOfRange`], [`ExecError::DeviceLost`].
     fn write(&mut self, buffer: BufferId, offset: u64, bytes: &[u8]) -> Result<(), ExecError>;
+
+    /// Writes ranges of buffers, all of as many pieces, from what `fill` computes for each piece: on several threads where the
+    /// executor has them. In order with everything else as [`Executor::write`] is.
+    ///
+    /// # Errors
+    /// As [`Executor::write`]; [`ExecError::Device`] where a piece got another number of bytes than it has.
+    fn write_pieces(&mut self, targets: &[Pieces], fill: &Fill<'_>) -> Result<(), ExecError> {
+        pieces::write_in_turn(self, targets, fill)
+    }
 
     /// Checks a recording and makes it ready: pipelines, bind groups, parameters.
     ///
@@ -199,6 +211,39 @@ pub trait Parallel {
 
     /// Runs `body(i)` for each `i` in `0..count`, in any order, perhaps at once, and returns when all are done.
     fn for_each(&self, count: usize, body: &(dyn Fn(usize) + Sync));
+}
+
+/// Threads for an executor that may be moved between threads itself.
+#[derive(Clone)]
+pub struct SharedParallel(Arc<dyn Parallel + Send + Sync>);
+
+impl SharedParallel {
+    /// Shares threads.
+    pub fn new(parallel: impl Parallel + Send + Sync + 'static) -> Self {
+        Self(Arc::new(parallel))
+    }
+}
+
+impl Default for SharedParallel {
+    fn default() -> Self {
+        Self::new(Serial)
+    }
+}
+
+impl Parallel for SharedParallel {
+    fn threads(&self) -> usize {
+        self.0.threads()
+    }
+
+    fn for_each(&self, count: usize, body: &(dyn Fn(usize) + Sync)) {
+        self.0.for_each(count, body);
+    }
+}
+
+impl fmt::Debug for SharedParallel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedParallel").field(&self.threads()).finish()
+    }
 }
 
 /// Runs loops on the calling thread: what a host without threads gives.

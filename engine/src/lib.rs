@@ -16,6 +16,7 @@ pub mod gpu;
 pub mod graph;
 pub mod models;
 pub mod ops;
+pub mod pieces;
 pub mod plan;
 pub mod recorder;
 pub mod recording;

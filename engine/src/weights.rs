@@ -4,11 +4,11 @@
 //! Rows of several tensors are joined when their formats agree; a part ends where the format changes or the device's
 //! binding limit is reached. So a fused projection, a mixed file and an over-large table are one mechanism.
 
-use parhelion_loader::{Checkpoint, LoadError, TensorInfo};
+use parhelion_loader::{LoadError, TensorInfo};
 use parhelion_shaders::axes::Weight;
 
 use crate::{
-    exec::{DeviceLimits, ExecError, Executor},
+    exec::{DeviceLimits, ExecError},
     formats,
     graph::{WeightDecl, WeightKind},
     models::Transform,
@@ -16,14 +16,12 @@ use crate::{
     recording::BufferSlice,
 };
 
+mod load;
+
+pub use load::{LoadProgress, load};
+
 /// Columns of a block: all formats are padded to whole blocks with zero weights.
 pub const BLOCK: u32 = formats::BLOCK as u32;
-
-/// Bytes read from the file at once.
-const CHUNK: u64 = 8 << 20;
-
-/// Bytes written to the device before it is waited for: what is written and not there yet lies in the host's memory.
-const BACKLOG: u64 = 64 << 20;
 
 /// A tensor that a weight is made of.
 #[derive(Debug, Clone)]
@@ -206,126 +204,4 @@ impl WeightLayout {
 fn vector_part(len: u32) -> PartLayout {
     let quant_bytes = u64::from(len.next_multiple_of(4)) * 4;
     PartLayout { first_row: 0, rows: 1, format: Weight::F32, quant_bytes, scale_bytes: 0, pieces: vec![(0, 0, 1)] }
-}
-
-/// Bytes of weights loaded so far and in all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadProgress {
-    /// Bytes of the file that are on the device.
-    pub done: u64,
-    /// Bytes of all weights in the file.
-    pub total: u64,
-}
-
-/// Streams every weight from the checkpoint into its buffers, a few MiB at a time.
-///
-/// # Errors
-/// What the source or the device reports.
-pub async fn load(
-    checkpoint: &Checkpoint,
-    layouts: &[WeightLayout],
-    bound: &[Vec<WeightPart>],
-    executor: &mut dyn Executor,
-    progress: &mut dyn FnMut(LoadProgress),
-) -> Result<(), WeightError> {
-    let total = layouts.iter().flat_map(|layout| &layout.sources).map(|source| source.info.len).sum();
-    let (mut done, mut arrived) = (0, 0);
-    for (layout, parts) in layouts.iter().zip(bound) {
-        for (part, buffers) in layout.parts.iter().zip(parts) {
-            let mut quants = PlaneWriter::new(buffers.quants);
-            let mut scales = buffers.scales.map(PlaneWriter::new);
-            if let Some(scales) = &mut scales {
-                scales.pending.extend_from_slice(bytemuck::cast_slice(formats::info(part.format).codebook));
-            }
-            for &(source, first_row, rows) in &part.pieces {
-                let piece = Piece { layout, source: &layout.sources[source], format: part.format };
-                let mut row = first_row;
-                while row < first_row + rows {
-                    let chunk = piece.chunk_rows().min(first_row + rows - row);
-                    let bytes = piece.read(checkpoint, row, chunk).await?;
-                    piece.repack(&bytes, chunk, &mut quants.pending, scales.as_mut().map(|plane| &mut plane.pending));
-                    quants.flush(executor, false)?;
-                    if let Some(scales) = &mut scales {
-                        scales.flush(executor, false)?;
-                    }
-                    row += chunk;
-                    done += bytes.len() as u64;
-                    progress(LoadProgress { done, total });
-                    if done - arrived > BACKLOG {
-                        executor.read(buffers.quants.head(4)).await?;
-                        arrived = done;
-                    }
-                }
-            }
-            quants.flush(executor, true)?;
-            if let Some(scales) = &mut scales {
-                scales.flush(executor, true)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Appends bytes to a buffer in writes of whole words.
-struct PlaneWriter {
-    slice: BufferSlice,
-    at: u64,
-    pending: Vec<u8>,
-}
-
-impl PlaneWriter {
-    fn new(slice: BufferSlice) -> Self {
-        Self { slice, at: 0, pending: Vec::new() }
-    }
-
-    fn flush(&mut self, executor: &mut dyn Executor, last: bool) -> Result<(), ExecError> {
-        if last {
-            self.pending.resize(self.pending.len().next_multiple_of(4), 0);
-        }
-        let whole = self.pending.len() / 4 * 4;
-        if whole > 0 {
-            executor.write(self.slice.buffer, self.slice.offset + self.at, &self.pending[..whole])?;
-            self.pending.drain(..whole);
-            self.at += whole as u64;
-        }
-        Ok(())
-    }
-}
-
-/// Rows of one tensor on their way into a part.
-struct Piece<'a> {
-    layout: &'a WeightLayout,
-    source: &'a SourceTensor,
-    format: Weight,
-}
-
-impl Piece<'_> {
-    fn row_bytes(&self) -> u64 {
-        let dtype = self.source.info.dtype;
-        u64::from(self.layout.cols) / dtype.block_elems() * dtype.block_bytes()
-    }
-
-    /// Rows a chunk: as many granules of the transform as fit, at least one.
-    fn chunk_rows(&self) -> u32 {
-        let granule = self.source.transform.granule();
-        let rows = (CHUNK / self.row_bytes().max(1)).min(u64::from(u32::MAX)) as u32;
-        (rows / granule * granule).max(granule)
-    }
-
-    async fn read<'c>(&self, checkpoint: &'c Checkpoint, row: u32, rows: u32) -> Result<std::borrow::Cow<'c, [u8]>, LoadError> {
-        checkpoint.read_rows(&self.source.info, u64::from(row), u64::from(rows)).await
-    }
-
-    /// Appends `rows` rows, whole granules as published, in the engine's layout.
-    fn repack(&self, bytes: &[u8], rows: u32, quants: &mut Vec<u8>, scales: Option<&mut Vec<u8>>) {
-        let row_bytes = self.row_bytes() as usize;
-        if self.layout.kind == WeightKind::Vector {
-            quants.extend(formats::to_f32(self.source.info.dtype, bytes).flat_map(f32::to_le_bytes));
-            quants.resize(quants.len().next_multiple_of(16), 0);
-            return;
-        }
-        let rows = (0..rows).map(|row| self.source.transform.source_row(row) as usize);
-        let rows = rows.map(|source| &bytes[source * row_bytes..(source + 1) * row_bytes]);
-        formats::repack(self.format, self.source.info.dtype, self.layout.cols.div_ceil(BLOCK) as usize, rows, quants, scales);
-    }
 }

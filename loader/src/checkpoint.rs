@@ -206,6 +206,14 @@ impl Checkpoint {
         self.read(info, first_row.saturating_mul(bytes), rows.saturating_mul(bytes)).await
     }
 
+    /// Says that up to `len` bytes of a tensor from `offset` within it will be read next: see [`Source::will_read`].
+    pub fn will_read(&self, info: &TensorInfo, offset: u64, len: u64) {
+        let len = len.min(info.len.saturating_sub(offset));
+        if let (Some(file), Some(at)) = (self.files.get(info.file).filter(|_| len > 0), info.offset.checked_add(offset)) {
+            file.will_read(at, len);
+        }
+    }
+
     /// The model family, such as `llama`.
     ///
     /// # Errors

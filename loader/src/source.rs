@@ -47,6 +47,11 @@ pub trait Source: MaybeSendSync {
     /// # Errors
     /// [`LoadError::Read`] when the range lies outside the file or cannot be fetched.
     fn read<'a>(&'a self, offset: u64, len: usize) -> LocalBoxFuture<'a, Result<Cow<'a, [u8]>, LoadError>>;
+
+    /// Says that these bytes will be read next, so that they may be brought closer meanwhile. Never waits.
+    fn will_read(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
 }
 
 /// The part of `bytes` that a read asks for, or the error that names the range.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use parhelion::cpu::CpuExecutor;
-use parhelion::exec::{DeviceInfo, ExecError, Executor, Parallel, SharedClock, Switches};
+use parhelion::exec::{DeviceInfo, ExecError, Executor, Parallel, SharedClock, SharedParallel, Switches};
 use parhelion::gpu::{AdapterKind, AdapterSummary, Adapters, GpuExecutor, GpuOptions, Waiter};
 use parhelion::session::Clock;
 use rayon::prelude::*;
@@ -103,6 +103,7 @@ impl Device {
             switches: switches.map(SwitchChoice::switches),
             floor: switches == Some(SwitchChoice::Floor),
             clock: Some(SharedClock::new(Stopwatch::start())),
+            parallel: SharedParallel::new(Threads),
             ..GpuOptions::default()
         };
         let gpu = pollster::block_on(GpuExecutor::open(adapters, index, &options))?;

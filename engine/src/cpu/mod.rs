@@ -8,6 +8,7 @@ use crate::{
     buffers::{Buffers, Ledger, check_sizes},
     exec::{DeviceInfo, DeviceLimits, ExecError, Executor, LocalFuture, MemoryReport, Parallel, PreparedId, Switches},
     ops::{TWINS, Twin, TwinArgs, TwinSlice},
+    pieces::{self, Fill, Pieces},
     recording::{BufferDesc, BufferId, BufferSlice, Recording, Step},
 };
 
@@ -118,6 +119,31 @@ impl Executor for CpuExecutor {
         let words = &mut self.buffers.get_mut(buffer)?.data;
         bytemuck::cast_slice_mut(&mut words[word_range(BufferSlice { buffer, offset, size })]).copy_from_slice(bytes);
         Ok(())
+    }
+
+    fn write_pieces(&mut self, targets: &[Pieces], fill: &Fill<'_>) -> Result<(), ExecError> {
+        let ids: HashSet<BufferId> = targets.iter().map(|target| target.slice.buffer).collect();
+        if ids.len() < targets.len() {
+            return pieces::write_in_turn(self, targets, fill);
+        }
+        let mut taken = Vec::with_capacity(targets.len());
+        for Pieces { slice, .. } in targets {
+            self.buffers.range(slice.buffer, slice.offset, slice.size)?;
+            taken.push((*slice, std::mem::take(&mut self.buffers.get_mut(slice.buffer)?.data)));
+        }
+        let places = taken.iter_mut().map(|(slice, words)| bytemuck::cast_slice_mut(&mut words[word_range(*slice)])).collect();
+        let written = pieces::write_side_by_side(
+            &*self.parallel,
+            targets,
+            places,
+            <[u8]>::split_at_mut,
+            |place, bytes| place.copy_from_slice(bytes),
+            fill,
+        );
+        for (slice, words) in taken {
+            self.buffers.get_mut(slice.buffer)?.data = words;
+        }
+        written
     }
 
     fn prepare<'a>(&'a mut self, recording: &'a Recording) -> LocalFuture<'a, Result<PreparedId, ExecError>> {

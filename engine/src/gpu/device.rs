@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapter::{AdapterKind, Adapters, Found, device_limits};
-use crate::exec::{DeviceInfo, ExecError, LocalFuture, SharedClock, Switches};
+use crate::exec::{DeviceInfo, ExecError, LocalFuture, SharedClock, SharedParallel, Switches};
 
 /// How to open a device.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,8 @@ pub struct GpuOptions {
     pub memory_limit: Option<u64>,
     /// Measures submissions and cuts recordings by it, so that none takes long; without one they are submitted whole.
     pub clock: Option<SharedClock>,
+    /// Threads that compute what is written to the device.
+    pub parallel: SharedParallel,
 }
 
 /// A device, its queue, and the first thing that went wrong with it.

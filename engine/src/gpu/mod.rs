@@ -29,7 +29,8 @@ use self::{
 };
 use crate::{
     buffers::{Buffers, Ledger, check_sizes},
-    exec::{DeviceInfo, DispatchTime, ExecError, Executor, LocalFuture, MemoryReport, PreparedId},
+    exec::{DeviceInfo, DispatchTime, ExecError, Executor, LocalFuture, MemoryReport, PreparedId, SharedParallel},
+    pieces::{self, Fill, Pieces},
     recording::{BufferDesc, BufferId, BufferSlice, BufferUse, Recording},
 };
 
@@ -47,6 +48,7 @@ pub struct GpuExecutor {
     submitter: Submitter,
     /// Bytes written since the last submission.
     unsubmitted: u64,
+    parallel: SharedParallel,
 }
 
 /// The most bytes that one `write_buffer` stages. Larger writes go in pieces.
@@ -72,6 +74,7 @@ impl GpuExecutor {
             submitter: Submitter::new(options.clock.clone(), reader.outstanding()),
             reader,
             unsubmitted: 0,
+            parallel: options.parallel.clone(),
         })
     }
 
@@ -96,6 +99,15 @@ impl GpuExecutor {
         match run.and_then(|prepared| profile::run(&self.gpu, &mut self.reader, prepared, self.ledger.total())) {
             Ok(timed) => timed,
             Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    /// Books bytes that wait in staging memory, and sends them off when they are many.
+    fn staged(&mut self, bytes: u64) {
+        self.unsubmitted += bytes;
+        if self.unsubmitted > WRITE_BACKLOG {
+            self.gpu.queue.submit([]);
+            self.unsubmitted = 0;
         }
     }
 
@@ -171,18 +183,31 @@ impl Executor for GpuExecutor {
 
     fn write(&mut self, buffer: BufferId, offset: u64, bytes: &[u8]) -> Result<(), ExecError> {
         self.gpu.health.check()?;
-        let target = &self.buffers.range(buffer, offset, bytes.len() as u64)?.data;
+        let target = self.buffers.range(buffer, offset, bytes.len() as u64)?.data.clone();
         self.submitter.flush(&self.gpu);
         let mut at = offset;
         for chunk in bytes.chunks(WRITE_CHUNK) {
-            self.gpu.queue.write_buffer(target, at, chunk);
+            self.gpu.queue.write_buffer(&target, at, chunk);
             at += chunk.len() as u64;
-            self.unsubmitted += chunk.len() as u64;
-            if self.unsubmitted > WRITE_BACKLOG {
-                self.gpu.queue.submit([]);
-                self.unsubmitted = 0;
-            }
+            self.staged(chunk.len() as u64);
         }
+        self.gpu.health.check()
+    }
+
+    fn write_pieces(&mut self, targets: &[Pieces], fill: &Fill<'_>) -> Result<(), ExecError> {
+        self.gpu.health.check()?;
+        let mut views = Vec::with_capacity(targets.len());
+        for Pieces { slice, .. } in targets {
+            let entry = self.buffers.range(slice.buffer, slice.offset, slice.size)?;
+            let size = wgpu::BufferSize::new(slice.size);
+            let view = size.and_then(|size| self.gpu.queue.write_buffer_with(&entry.data, slice.offset, size));
+            views.push(view.ok_or_else(|| ExecError::Device { reason: format!("no memory to stage {} bytes in", slice.size) })?);
+        }
+        self.submitter.flush(&self.gpu);
+        let places = views.iter_mut().map(|view| Staging(view.slice(..))).collect();
+        pieces::write_side_by_side(&self.parallel, targets, places, Staging::split_at, Staging::copy_from, fill)?;
+        drop(views);
+        self.staged(targets.iter().map(|target| target.slice.size).sum());
         self.gpu.health.check()
     }
 
@@ -246,6 +271,24 @@ impl Executor for GpuExecutor {
 
 fn find(prepared: &HashMap<PreparedId, Prepared>, id: PreparedId) -> Result<&Prepared, ExecError> {
     prepared.get(&id).ok_or(ExecError::Unknown { what: "recording", id: id.0 })
+}
+
+/// Memory that the device copies from, or a part of it.
+struct Staging<'a>(wgpu::WriteOnly<'a, [u8]>);
+
+// SAFETY: like `&mut [u8]`, it is the only way to the bytes it points to; wgpu says `Send` of sized elements alone.
+#[allow(unsafe_code, reason = "see the SAFETY line")]
+unsafe impl Send for Staging<'_> {}
+
+impl Staging<'_> {
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let (first, rest) = self.0.split_at(at);
+        (Self(first), Self(rest))
+    }
+
+    fn copy_from(&mut self, bytes: &[u8]) {
+        self.0.copy_from_slice(bytes);
+    }
 }
 
 fn make_buffer(device: &wgpu::Device, desc: &BufferDesc) -> wgpu::Buffer {

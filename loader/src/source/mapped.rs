@@ -61,4 +61,13 @@ impl Source for MappedFile {
         let read = slice(&self.name, &self.map, offset, len).map(Cow::Borrowed);
         Box::pin(std::future::ready(read))
     }
+
+    #[cfg(unix)]
+    fn will_read(&self, offset: u64, len: u64) {
+        let end = offset.saturating_add(len).min(self.len());
+        if let (Ok(first), Ok(len)) = (usize::try_from(offset), usize::try_from(end.saturating_sub(offset))) {
+            // What the system makes of it changes no byte that is read.
+            let _ = self.map.advise_range(memmap2::Advice::WillNeed, first, len);
+        }
+    }
 }
