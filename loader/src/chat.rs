@@ -139,7 +139,7 @@ impl ChatTemplate {
     fn compile(file: &str, source: &str, tokens: Vec<(&'static str, String)>, controls: Vec<String>) -> Result<Self, LoadError> {
         let source = environment::without_generation_tags(source);
         let guard = Guard::new(controls, &source);
-        let environment = environment::build(TEMPLATE_NAME, source).map_err(|error| failed(file, &error))?;
+        let environment = environment::build(TEMPLATE_NAME, source.into_owned()).map_err(|error| failed(file, &error))?;
         Ok(Self { file: file.to_owned(), environment, guard, tokens })
     }
 

@@ -163,11 +163,10 @@ fn check_shard(file: &str, number: usize, tensors: &[TensorInfo], map: &WeightMa
 
 /// The error for the first tensor of the index that no shard has.
 fn absent(index: &str, lists: &[Vec<TensorInfo>], map: &WeightMap) -> LoadError {
-    let lacks = |&(at, name): &(usize, &str)| {
-        let shard = map.shards.get(at).and_then(|&shard| lists.get(shard as usize));
-        !shard.is_some_and(|tensors| tensors.iter().any(|tensor| tensor.name == name))
-    };
-    let (at, name) = map.names.iter().enumerate().find(lacks).unwrap_or_default();
+    // Each that was found is one of the index, in the shard that it says: only the names are left to compare.
+    let mut found: Vec<&str> = lists.iter().flatten().map(|tensor| tensor.name.as_str()).collect();
+    found.sort_unstable();
+    let (at, name) = map.names.iter().enumerate().find(|(_, name)| found.binary_search(name).is_err()).unwrap_or_default();
     let path = map.shards.get(at).and_then(|&shard| map.paths.get(shard as usize)).map_or("", String::as_str);
     let place = format!("tensor `{}`", name.escape_debug());
     malformed(index, &place, format!("the tensor in {}", path.escape_debug()), "a file without it")

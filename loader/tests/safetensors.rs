@@ -70,7 +70,7 @@ fn tensors_of_every_type_are_indexed() {
 const WHOLE: &str = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
 
 /// Headers, bytes of data, and a part of the message; the reference crate refuses all of them too.
-const BAD: [(&str, usize, &str); 20] = [
+const BAD: [(&str, usize, &str); 21] = [
     ("", 0, "a JSON object"),
     ("[]", 0, "a JSON object"),
     ("{", 0, "EOF"),
@@ -84,6 +84,12 @@ const BAD: [(&str, usize, &str); 20] = [
     (r#"{"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}}"#, 4, "u64"),
     (r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}"#, 4, "64 bits"),
     (r#"{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}}"#, 0, "64 bits"),
+    (
+        r#"{"a":{"dtype":"U8","shape":[18446744073709551608],"data_offsets":[0,18446744073709551608]},
+            "b":{"dtype":"U8","shape":[4],"data_offsets":[18446744073709551608,18446744073709551612]}}"#,
+        0,
+        "the file's 0 bytes after the header",
+    ),
     (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, 4, "data_offsets are 4 and 0"),
     (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,5]}}"#, 5, "takes 4 bytes"),
     (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "start at byte 0"),
@@ -236,6 +242,20 @@ fn shards_that_do_not_fit_the_index_are_refused_by_name() {
     }
 }
 
+/// In linear time, in whatever order both list them.
+#[test]
+fn the_tensor_that_one_of_many_shards_lacks_is_named() {
+    let names: Vec<String> = (0..20_000).map(|number| format!("{number:05}")).collect();
+    let tensors: Vec<(&str, &str, &[u64], Vec<u8>)> = names.iter().map(|name| (name.as_str(), "U8", &[0][..], Vec::new())).collect();
+    let map: String = names.iter().rev().map(|name| format!("\"{name}\":\"x.safetensors\",")).collect();
+    let index = format!("{{\"weight_map\":{{{map}\"absent\":\"x.safetensors\"}}}}");
+    let repository = MemoryRepository::new("repo").with("config.json", "{}").with("x.safetensors", of(&tensors));
+    let began = std::time::Instant::now();
+    let error = refused(&repository.with("model.safetensors.index.json", index));
+    says("an absent tensor", &error, &["tensor `absent`", "the tensor in x.safetensors, got a file without it"]);
+    assert!(began.elapsed().as_secs_f64() < 1.0, "{:?}", began.elapsed());
+}
+
 #[test]
 fn repositories_without_what_is_needed_say_what_to_do() {
     let empty = || MemoryRepository::new("repo");
@@ -284,8 +304,10 @@ fn bad_configurations_are_refused_by_name() {
     let lists = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let many = format!("{{{}\"z\":1}}", (0..20_000).map(|i| format!("\"{i}\":1,")).collect::<String>());
     let long = format!("{{\"a\":[{}1]}}", "1,".repeat(1 << 16));
-    let repeated = format!("{{\"{}\":{{{}\"z\":1}}}}", "k".repeat(1000), (0..5000).map(|i| format!("\"{i}\":1,")).collect::<String>());
-    let cases: [(&str, &str, &str); 9] = [
+    let repeated = format!("{{\"{}\":{{{}\"z\":1}}}}", "k".repeat(500), (0..5000).map(|i| format!("\"{i}\":1,")).collect::<String>());
+    let long_key = format!("{{\"{}\":[{}1]}}", "k".repeat(1 << 20), "1,".repeat(60_000));
+    let cases: [(&str, &str, &str); 10] = [
+        ("a long key before a long list", &long_key, "a path of over 512 bytes, at the key that begins \"kkkk"),
         ("no JSON", "model_type: llama", "expected value"),
         ("a list", "[1]", "a JSON object"),
         ("a number", "1", "a JSON object"),

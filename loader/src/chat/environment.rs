@@ -1,10 +1,13 @@
 //! The template language as published templates expect it, which is as the `transformers` library sets up Jinja.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind};
 use minijinja_contrib::pycompat::unknown_method_callback;
-use regex::Regex;
+use regex::{Captures, Regex};
 
 use super::json;
 use super::time::CivilTime;
@@ -39,12 +42,13 @@ pub(super) fn output_limit(input_size: usize) -> usize {
 
 /// `source` without `{% generation %}` and `{% endgeneration %}`, which mark the answers' text for training and change
 /// nothing in the output; each becomes a block that always runs, so that white space is trimmed as around any tag.
-pub(super) fn without_generation_tags(source: &str) -> String {
-    let replace = |source: &str, tag: &str, block: &str| match Regex::new(&format!(r"\{{%([-+]?)\s*{tag}\s*([-+]?)%\}}")) {
-        Ok(pattern) => pattern.replace_all(source, format!("{{%${{1}} {block} ${{2}}%}}")).into_owned(),
-        Err(_) => source.to_owned(),
-    };
-    replace(&replace(source, "generation", "if true"), "endgeneration", "endif")
+pub(super) fn without_generation_tags(source: &str) -> Cow<'_, str> {
+    static TAGS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").ok());
+    let Some(tags) = TAGS.as_ref() else { return Cow::Borrowed(source) };
+    tags.replace_all(source, |tag: &Captures| {
+        let block = if tag.get(2).is_some() { "endif" } else { "if true" };
+        format!("{{%{} {block} {}%}}", &tag[1], &tag[3])
+    })
 }
 
 /// `strftime_now(format)` for a given time.

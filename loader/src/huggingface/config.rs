@@ -20,6 +20,8 @@ const MAX_ENTRIES: usize = 1 << 13;
 const MAX_ELEMENTS: usize = 1 << 16;
 /// Objects and lists within one another.
 const MAX_DEPTH: usize = 16;
+/// Bytes of one path, which is put together for every element of a list; published ones have under 80.
+const MAX_PATH: usize = 512;
 /// Bytes of all paths, beyond twice the file's own: short entries in an object with a long name repeat it.
 const SPARE_PATHS: usize = 256 << 10;
 const PLACE: &str = "configuration";
@@ -116,6 +118,10 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let depth = deeper(self.depth)?;
         while let Some(key) = map.next_key::<String>()? {
+            if self.path.len() + key.len() > MAX_PATH {
+                let start: String = key.chars().take(40).collect();
+                return Err(A::Error::custom(format!("a path of over {MAX_PATH} bytes, at the key that begins {start:?}")));
+            }
             let path = if self.path.is_empty() { key } else { format!("{}.{key}", self.path) };
             if let Some(value) = map.next_value_seed(Node { entries: self.entries, path: &path, depth })? {
                 self.entries.push(&path, value)?;

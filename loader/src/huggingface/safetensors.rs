@@ -55,17 +55,22 @@ pub(super) async fn read_header(source: &dyn Source) -> Result<Vec<TensorInfo>, 
 /// Puts tensors in the order of their bytes, checks that they fill the file, and turns offsets into absolute ones.
 fn place(file: &str, tensors: &mut [TensorInfo], data: u64, end: u64) -> Result<(), LoadError> {
     tensors.sort_unstable_by(|a, b| (a.offset, a.len, &a.name).cmp(&(b.offset, b.len, &b.name)));
+    let room = end - data;
     let mut at = 0;
     for tensor in tensors.iter_mut() {
         if tensor.offset != at {
             let place = format!("data of tensor `{}`", tensor.name.escape_debug());
             return Err(malformed(file, &place, format!("a start at byte {at}, where the tensor before it ends"), tensor.offset));
         }
+        // Each range ends at a number of 64 bits, so the sum does not overflow; that the file has the range comes first.
         at += tensor.len;
+        if at > room {
+            break;
+        }
         tensor.offset += data;
     }
-    if at != end - data {
-        return Err(malformed(file, "data of all tensors", format!("the file's {} bytes after the header", end - data), at));
+    if at != room {
+        return Err(malformed(file, "data of all tensors", format!("the file's {room} bytes after the header"), at));
     }
     match NameIndex::build(tensors.len(), |i| tensors[i].name.as_str()) {
         Ok(_) => Ok(()),

@@ -3,7 +3,8 @@
 use std::process::{Command, ExitCode};
 
 use crate::budget;
-use crate::command::{cargo, program, root, run, succeeds};
+use crate::command::{cargo, program, root, run, succeeds, target_dir};
+use crate::fuzz;
 use crate::node::Node;
 use crate::report::{Outcome, Report};
 use crate::source;
@@ -18,6 +19,7 @@ pub(crate) fn check(fix: bool) -> ExitCode {
     let mut report = Report::new("cargo xtask check");
     report.step("format", || format(fix).into());
     report.step("clippy, native", || clippy_native(fix).into());
+    report.step("clippy, fuzz targets", || clippy_fuzz().into());
     report.step("clippy, wasm32", || clippy_wasm().into());
     report.step("WGSL", || validate_wgsl().into());
     report.step("TypeScript", || typescript().into());
@@ -31,13 +33,23 @@ pub(crate) fn check(fix: bool) -> ExitCode {
 fn format(fix: bool) -> Result<(), String> {
     need_component("rustfmt", "fmt")?;
     let check: &[&str] = if fix { &[] } else { &["--check"] };
-    run(cargo(&["fmt", "--all"]).args(check)).map_err(|why| format!("{why}; `cargo xtask check --fix` formats"))
+    let packages = [&["--all"][..], &["--manifest-path", fuzz::MANIFEST]];
+    packages.iter().try_for_each(|which| {
+        run(cargo(&["fmt"]).args(*which).args(check)).map_err(|why| format!("{why}; `cargo xtask check --fix` formats"))
+    })
 }
 
 fn clippy_native(fix: bool) -> Result<(), String> {
     need_component("clippy", "clippy")?;
     let fix: &[&str] = if fix { &["--fix", "--allow-dirty", "--allow-staged"] } else { &[] };
     run(cargo(&["clippy", "--workspace", "--all-targets", "--keep-going"]).args(fix).args(["--", "-D", "warnings"]))
+}
+
+/// Without libFuzzer itself, which would have to be compiled for it.
+fn clippy_fuzz() -> Result<(), String> {
+    fuzz::lock()?;
+    let args = ["clippy", "--manifest-path", fuzz::MANIFEST, "--all-targets", "--no-default-features", "--", "-D", "warnings"];
+    run(cargo(&args).env("CARGO_TARGET_DIR", target_dir()))
 }
 
 fn clippy_wasm() -> Result<(), String> {

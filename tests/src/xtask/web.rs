@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::command::{cargo, output_of, program, root, run, target_dir};
@@ -71,10 +71,10 @@ fn bind(dist: &Path) -> Result<(), String> {
 }
 
 /// Makes the folder anew, so that nothing of an earlier build stays.
-fn empty_folder(folder: &Path) -> Result<&Path, String> {
+pub(crate) fn empty_folder(folder: &Path) -> Result<PathBuf, String> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("cannot empty {}: {error}", folder.display())),
-        _ => fs::create_dir_all(folder).map(|()| folder).map_err(|error| format!("cannot make {}: {error}", folder.display())),
+        _ => fs::create_dir_all(folder).map(|()| folder.to_owned()).map_err(|error| format!("cannot make {}: {error}", folder.display())),
     }
 }
 
