@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::chat::ChatTemplate;
-use crate::huggingface::{self, Sidecar, Sidecars};
+use crate::huggingface::{self, Packed, Refusal, Sidecar, Sidecars};
 use crate::metadata::Metadata;
 use crate::names::{NameIndex, closest};
 use crate::tokenizer::Tokenizer;
@@ -25,7 +25,12 @@ pub struct TensorInfo {
     /// First byte, from the start of the file.
     pub offset: u64,
     /// Length in bytes; `offset + len` lies within the file.
+    ///
+    /// A quantised matrix that is stored as several tensors is one here: `file` and `offset` are those of its codes, and `len` is
+    /// that of the blocks which [`Checkpoint::read_rows`] makes of them.
     pub len: u64,
+    /// Which of the checkpoint's matrices in several tensors it is.
+    pub(crate) packed: Option<u32>,
 }
 
 impl TensorInfo {
@@ -60,6 +65,8 @@ pub struct Checkpoint {
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     index: NameIndex,
+    packed: Arc<[Packed]>,
+    refusal: Option<Refusal>,
     sidecars: Sidecars,
 }
 
@@ -107,8 +114,18 @@ impl Checkpoint {
     /// [`LoadError::MissingFile`]; [`LoadError::Unsupported`] for weights in other formats; [`LoadError::Malformed`] for
     /// files that contradict their format or one another; [`LoadError::Read`] from the repository.
     pub async fn open_repository(repository: &dyn Repository) -> Result<Self, LoadError> {
-        let huggingface::Opened { metadata, files, tensors, index, sidecars } = huggingface::open(repository).await?;
-        Ok(Self { name: repository.name().to_owned(), dialect: Dialect::HuggingFace, files, metadata, tensors, index, sidecars })
+        let huggingface::Opened { metadata, files, tensors, index, packed, refusal, sidecars } = huggingface::open(repository).await?;
+        Ok(Self {
+            name: repository.name().to_owned(),
+            dialect: Dialect::HuggingFace,
+            files,
+            metadata,
+            tensors,
+            index,
+            packed: packed.into(),
+            refusal,
+            sidecars,
+        })
     }
 
     /// Opens the model at `path`: a directory, a GGUF file, one of the parts of a split GGUF, or a safetensors file with its
@@ -159,7 +176,17 @@ impl Checkpoint {
 
     fn of_gguf(files: Vec<Arc<dyn Source>>, header: gguf::Header) -> Self {
         let gguf::Header { metadata, tensors, index } = header;
-        Self { name: metadata.file().to_owned(), dialect: Dialect::Gguf, files, metadata, tensors, index, sidecars: Sidecars::default() }
+        Self {
+            name: metadata.file().to_owned(),
+            dialect: Dialect::Gguf,
+            files,
+            metadata,
+            tensors,
+            index,
+            packed: Arc::new([]),
+            refusal: None,
+            sidecars: Sidecars::default(),
+        }
     }
 
     /// What error messages call the model: its file, the first of its files, or its repository.
@@ -177,23 +204,29 @@ impl Checkpoint {
         &self.files
     }
 
-    /// `len` bytes of a tensor, as stored, from `offset` within it.
+    /// `len` bytes of a tensor, as stored, from `offset` within it. Of a matrix that is stored as several tensors, whole rows.
     ///
     /// # Errors
     /// [`LoadError::Read`] where the range is not within the tensor, or from the file.
     pub async fn read(&self, info: &TensorInfo, offset: u64, len: u64) -> Result<Cow<'_, [u8]>, LoadError> {
         let within = offset.checked_add(len).is_some_and(|end| end <= info.len);
-        let file = self.files.get(info.file).filter(|_| within);
+        let row = info.row_bytes().max(1);
+        if let Some(packed) = info.packed.filter(|_| within && offset.is_multiple_of(row) && len.is_multiple_of(row)) {
+            let Some(packed) = self.packed.get(packed as usize) else { return Err(self.outside(info, offset, len)) };
+            return packed.read_rows(&self.files, offset / row, len / row).await.map(Cow::Owned);
+        }
+        let file = self.files.get(info.file).filter(|_| within && info.packed.is_none());
         let at = info.offset.checked_add(offset);
         match (file, at, usize::try_from(len)) {
             (Some(file), Some(at), Ok(len)) => file.read(at, len).await,
-            _ => Err(LoadError::Read {
-                file: self.name.clone(),
-                offset,
-                len,
-                reason: format!("tensor `{}` has {} bytes", info.name.escape_debug(), info.len),
-            }),
+            _ => Err(self.outside(info, offset, len)),
         }
+    }
+
+    fn outside(&self, info: &TensorInfo, offset: u64, len: u64) -> LoadError {
+        let rows = if info.packed.is_some() { format!(" in rows of {}, which are read whole", info.row_bytes()) } else { String::new() };
+        let reason = format!("tensor `{}` has {} bytes{rows}", info.name.escape_debug(), info.len);
+        LoadError::Read { file: self.name.clone(), offset, len, reason }
     }
 
     /// Rows `first_row..first_row + rows` of a tensor, one after another in the layout of [`TensorInfo::dtype`].
@@ -228,13 +261,22 @@ impl Checkpoint {
     /// The tensor called `name`.
     ///
     /// # Errors
-    /// [`LoadError::MissingTensor`] with the names that are spelled most like it.
+    /// [`LoadError::MissingTensor`] with the names that are spelled most like it; [`LoadError::Unsupported`] where the model is
+    /// quantised in a way that cannot be read.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo, LoadError> {
-        self.find_tensor(name).ok_or_else(|| LoadError::MissingTensor {
-            file: self.name.clone(),
-            name: name.to_owned(),
-            closest: closest(name, self.tensors.iter().map(|tensor| tensor.name.as_str()), 3),
-        })
+        let found = self.find_tensor(name);
+        let plain = |info: &&TensorInfo| matches!(info.dtype, DType::F32 | DType::F16 | DType::BF16);
+        match (found, &self.refusal) {
+            (None, Some(refusal)) => Err(refusal.error(&self.name)),
+            // Codes without what gives them their values.
+            (Some(info), Some(refusal)) if !plain(&info) => Err(refusal.error(&self.name)),
+            (Some(info), _) => Ok(info),
+            (None, None) => Err(LoadError::MissingTensor {
+                file: self.name.clone(),
+                name: name.to_owned(),
+                closest: closest(name, self.tensors.iter().map(|tensor| tensor.name.as_str()), 3),
+            }),
+        }
     }
 
     /// The tensor called `name`, `None` where the model has no such tensor: for tensors that a model may leave out.

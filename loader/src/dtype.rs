@@ -152,6 +152,16 @@ dtypes! {
         F6_E3M2, "F6_E3M2", 4, 3;
         /// Two F32: a complex number.
         C64, "C64", 1, 8;
+        /// f32 scale and offset, 32 x 4 bits: GPTQ, AWQ, MLX, compressed-tensors.
+        AFFINE4, "AFFINE4", 32, 24;
+        /// f32 scale and offset, 32 x 8 bits.
+        AFFINE8, "AFFINE8", 32, 40;
+        /// f32 scale, 32 x 4 bits that stand for quantiles of a normal distribution: bitsandbytes.
+        NF4, "NF4", 32, 20;
+        /// f32 scale, 32 x F8_E4M3.
+        SCALED_F8_E4M3, "F8_E4M3 with scales", 32, 36;
+        /// f32 scale, 32 x F8_E5M2.
+        SCALED_F8_E5M2, "F8_E5M2 with scales", 32, 36;
     }
 }
 

@@ -10,9 +10,11 @@ use crate::{LoadError, Repository, Source, TensorInfo};
 
 mod config;
 mod json;
+mod packed;
 mod safetensors;
 mod weight_map;
 
+pub(crate) use packed::{Packed, Refusal};
 pub(crate) use safetensors::is_safetensors;
 
 use json::malformed;
@@ -29,6 +31,8 @@ pub(crate) struct Opened {
     pub(crate) files: Vec<Arc<dyn Source>>,
     pub(crate) tensors: Vec<TensorInfo>,
     pub(crate) index: NameIndex,
+    pub(crate) packed: Vec<Packed>,
+    pub(crate) refusal: Option<Refusal>,
     pub(crate) sidecars: Sidecars,
 }
 
@@ -112,8 +116,9 @@ pub(crate) async fn open(repository: &dyn Repository) -> Result<Opened, LoadErro
         },
     };
     let (tensors, index) = join(&files, lists)?;
+    let packed::Assembled { tensors, index, packed, refusal } = packed::assemble(&metadata, &files, tensors, index).await?;
     let sidecars = Sidecars::find(repository).await?;
-    Ok(Opened { metadata, files, tensors, index, sidecars })
+    Ok(Opened { metadata, files, tensors, index, packed, refusal, sidecars })
 }
 
 type Shards = (Vec<Arc<dyn Source>>, Vec<Vec<TensorInfo>>);

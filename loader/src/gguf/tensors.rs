@@ -68,7 +68,7 @@ async fn read_tensor(reader: &mut Reader<'_>, number: u64, alignment: u64) -> Re
     if offset % alignment != 0 {
         return Err(reader.malformed(format!("a multiple of {alignment}"), offset));
     }
-    Ok(TensorInfo { name, dtype, shape, file: 0, offset, len })
+    Ok(TensorInfo { name, dtype, shape, file: 0, offset, len, packed: None })
 }
 
 /// Turns offsets into absolute ones and checks each range against the file's end and its neighbours.

@@ -190,7 +190,9 @@ impl Entry {
         let elems = shape.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim));
         let expected = elems.and_then(|elems| dtype.bytes_for(elems));
         match (end.checked_sub(start), expected) {
-            (Some(len), Some(expected)) if len == expected => Ok(TensorInfo { name: self.name, dtype, shape, file: 0, offset: start, len }),
+            (Some(len), Some(expected)) if len == expected => {
+                Ok(TensorInfo { name: self.name, dtype, shape, file: 0, offset: start, len, packed: None })
+            }
             (_, expected) => {
                 let expected =
                     expected.map_or_else(|| "more bytes than 64 bits count, or no whole number".to_owned(), |n| format!("{n} bytes"));

@@ -1,0 +1,75 @@
+//! Quantised matrices that repositories store as several tensors: codes, scales, zero points. Each is one tensor of the index, and
+//! its rows are put together here, as many as are asked for, in blocks of 32 columns:
+//!
+//! | type | a block |
+//! |---|---|
+//! | `AFFINE4`, `AFFINE8` | f32 `d`, f32 `m`, 32 codes of 4 or 8 bits: `code * d + m` |
+//! | `NF4` | f32 `d`, 32 codes of 4 bits: `NF4[code] * d` |
+//! | `SCALED_F8_E4M3`, `SCALED_F8_E5M2` | f32 `d`, 32 floats of 8 bits: `float * d` |
+//!
+//! Of 4-bit codes, byte `i` has that of column `i` in its low half and that of column `i + 16` in its high half, as in ggml's blocks.
+
+use std::sync::Arc;
+
+use crate::{DType, LoadError, Source};
+
+mod affine;
+mod collect;
+mod float8;
+mod matrix;
+mod nf4;
+mod part;
+mod scheme;
+
+pub(super) use collect::{Assembled, assemble};
+pub(crate) use scheme::Refusal;
+
+use affine::Affine;
+use float8::Float8;
+use nf4::Nf4;
+
+/// Columns of a block.
+const BLOCK: u64 = 32;
+
+/// A matrix in several tensors.
+#[derive(Debug, Clone)]
+pub(crate) struct Packed {
+    rows: u64,
+    cols: u64,
+    storage: Storage,
+}
+
+#[derive(Debug, Clone)]
+enum Storage {
+    Affine(Affine),
+    Nf4(Nf4),
+    Float8(Float8),
+}
+
+impl Packed {
+    /// The type of the blocks that come of it.
+    fn dtype(&self) -> DType {
+        match &self.storage {
+            Storage::Affine(affine) if affine.bits == 4 => DType::AFFINE4,
+            Storage::Affine(_) => DType::AFFINE8,
+            Storage::Nf4(_) => DType::NF4,
+            Storage::Float8(float8) => float8.dtype,
+        }
+    }
+
+    /// Rows `first..first + rows` in blocks.
+    pub(crate) async fn read_rows(&self, files: &[Arc<dyn Source>], first: u64, rows: u64) -> Result<Vec<u8>, LoadError> {
+        let range = first..first.saturating_add(rows).min(self.rows);
+        match &self.storage {
+            Storage::Affine(affine) => affine.read_rows(files, range, self.cols).await,
+            Storage::Nf4(nf4) => nf4.read_rows(files, range, self.cols).await,
+            Storage::Float8(float8) => float8.read_rows(files, range, self.cols).await,
+        }
+    }
+}
+
+/// Appends 32 codes of 4 bits, two a byte.
+fn push_nibbles(out: &mut Vec<u8>, codes: &[u8]) {
+    let (low, high) = codes.split_at(codes.len() / 2);
+    out.extend(low.iter().zip(high).map(|(low, high)| low | high << 4));
+}
