@@ -27,7 +27,6 @@ const CHUNK: usize = 8 << 20;
 /// Measures and prints.
 pub(crate) fn run(args: &ModelArgs) -> Result<(), Box<dyn Error>> {
     let upload = upload_bandwidth(args)?;
-    let disk = args.model.as_deref().map(read_bandwidth).transpose()?;
     let mut seconds = Vec::new();
     let mut last = None;
     let mut host = None;
@@ -39,6 +38,8 @@ pub(crate) fn run(args: &ModelArgs) -> Result<(), Box<dyn Error>> {
         seconds.push(bench.session.info().load.as_secs_f64());
         last = Some(bench);
     }
+    // After the loads, so that the first of them finds the file as the system has it.
+    let disk = args.model.as_deref().map(read_bandwidth).transpose()?;
     let Some(mut bench) = last else { return Err("--repeat must be 1 or more".into()) };
     let first = bench.answer(8, 1, 0)?.prefill.as_secs_f64();
     let second = bench.answer(8, 1, 1)?.prefill.as_secs_f64();
