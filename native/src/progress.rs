@@ -60,7 +60,35 @@ pub struct Stderr {
 #[derive(Debug)]
 enum Step {
     Bar(ProgressBar),
-    Lines { label: String, unit: Unit, total: Option<u64>, said_at: Instant },
+    Lines(Lines),
+}
+
+/// A step told in plain lines.
+#[derive(Debug)]
+struct Lines {
+    label: String,
+    unit: Unit,
+    total: Option<u64>,
+    /// The count at the start, and when that was.
+    start: (u64, Instant),
+    said_at: Instant,
+}
+
+impl Lines {
+    /// How far the step is, how fast it goes, and how long it will take.
+    fn line(&self, now: u64, elapsed: Duration) -> String {
+        let reached = match self.total {
+            Some(total) => format!("{}: {} of {}", self.label, self.unit.show(now), self.unit.show(total)),
+            None => format!("{}: {}", self.label, self.unit.show(now)),
+        };
+        let rate = now.saturating_sub(self.start.0) as f64 / elapsed.as_secs_f64().max(0.001);
+        if self.unit != Unit::Bytes || rate < 1.0 {
+            return reached;
+        }
+        let left = self.total.map(|total| (total.saturating_sub(now) as f64 / rate).round() as u64);
+        let left = left.map_or(String::new(), |seconds| format!(", {} left", duration(seconds)));
+        format!("{reached}, {}/s{left}", bytes(rate as u64))
+    }
 }
 
 /// Plain lines come this far apart: a log wants signs of life, not a film.
@@ -96,7 +124,8 @@ impl Progress for Stderr {
             Step::Bar(bar(label, unit, total, already))
         } else {
             say(label);
-            Step::Lines { label: label.to_owned(), unit, total, said_at: Instant::now() }
+            let now = Instant::now();
+            Step::Lines(Lines { label: label.to_owned(), unit, total, start: (already, now), said_at: now })
         };
         if let Some(Step::Bar(old)) = self.step().replace(step) {
             old.finish_and_clear();
@@ -106,12 +135,9 @@ impl Progress for Stderr {
     fn reached(&self, now: u64) {
         match &mut *self.step() {
             Some(Step::Bar(bar)) => bar.set_position(now),
-            Some(Step::Lines { label, unit, total, said_at }) if said_at.elapsed() >= LINE_EVERY => {
-                *said_at = Instant::now();
-                match total {
-                    Some(total) => say(&format!("{label}: {} of {}", unit.show(now), unit.show(*total))),
-                    None => say(&format!("{label}: {}", unit.show(now))),
-                }
+            Some(Step::Lines(lines)) if lines.said_at.elapsed() >= LINE_EVERY => {
+                lines.said_at = Instant::now();
+                say(&lines.line(now, lines.start.1.elapsed()));
             }
             _ => {}
         }
@@ -120,7 +146,7 @@ impl Progress for Stderr {
     fn relabel(&self, new: &str) {
         match &mut *self.step() {
             Some(Step::Bar(bar)) => bar.set_message(new.to_owned()),
-            Some(Step::Lines { label, .. }) => new.clone_into(label),
+            Some(Step::Lines(lines)) => new.clone_into(&mut lines.label),
             None => {}
         }
     }
@@ -139,10 +165,11 @@ fn say(line: &str) {
 
 fn bar(label: &str, unit: Unit, total: Option<u64>, already: u64) -> ProgressBar {
     let template = match (unit, total) {
-        (Unit::Bytes, Some(_)) => "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
-        (Unit::Bytes, None) => "{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}",
-        (Unit::Items, Some(_)) => "{msg} {wide_bar} {pos}/{len}",
-        (Unit::Items, None) => "{spinner} {msg} {pos}",
+        // The label gives way where the terminal is narrow: a line that wraps cannot be taken back.
+        (Unit::Bytes, Some(_)) => "{wide_msg} {bar:12} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
+        (Unit::Bytes, None) => "{spinner} {wide_msg} {decimal_bytes} {decimal_bytes_per_sec}",
+        (Unit::Items, Some(_)) => "{wide_msg} {bar:12} {pos}/{len}",
+        (Unit::Items, None) => "{spinner} {wide_msg} {pos}",
     };
     let bar = match total {
         Some(total) => ProgressBar::new(total),
@@ -156,6 +183,15 @@ fn bar(label: &str, unit: Unit, total: Option<u64>, already: u64) -> ProgressBar
     bar.reset_eta();
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
+}
+
+/// `seconds` for people, to two units: `1 h 20 min`.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
 }
 
 /// `count` bytes for people: powers of ten, as file sizes are usually given (`98.4 MB`).
@@ -175,7 +211,21 @@ pub fn bytes(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::*;
+
+    #[test]
+    fn plain_lines_tell_speed_and_time_left() {
+        let line = |total, now, seconds| {
+            let started = Instant::now();
+            let lines = Lines { label: "x".to_owned(), unit: Unit::Bytes, total, start: (1_000_000, started), said_at: started };
+            lines.line(now, Duration::from_secs(seconds))
+        };
+        assert_eq!(line(Some(101_000_000), 51_000_000, 10), "x: 51.0 MB of 101.0 MB, 5.0 MB/s, 10 s left");
+        assert_eq!(line(Some(50_001_000_000), 2_000_000, 1), "x: 2.0 MB of 50.0 GB, 1.0 MB/s, 13 h 53 min left");
+        assert_eq!(line(None, 3_000_000, 2), "x: 3.0 MB, 1.0 MB/s");
+        assert_eq!(line(Some(2_000_000), 1_000_000, 5), "x: 1.0 MB of 2.0 MB", "nothing came yet");
+        assert_eq!(duration(119), "1 min 59 s");
+    }
 
     #[test]
     fn sizes_read_as_people_write_them() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ureq::http::HeaderMap;
 
 use super::address::display_url;
+use super::job::SPARE_SPACE;
 use crate::cache::{CACHE_VARIABLE, UnsafeFileName};
 use crate::hub::HubError;
 use crate::progress::bytes;
@@ -46,8 +47,8 @@ pub enum FetchError {
     },
     /// The disk has too little room.
     #[error(
-        "{} needs {} more, and {} is free: make room, or set {CACHE_VARIABLE} or HF_HOME to another disk",
-        directory.display(), bytes(*needed), bytes(*available)
+        "{} needs {} more and {} to spare, and {} is free: make room, or set {CACHE_VARIABLE} or HF_HOME to another disk",
+        directory.display(), bytes(*needed), bytes(SPARE_SPACE), bytes(*available)
     )]
     NoSpace {
         /// The directory that has too little room.

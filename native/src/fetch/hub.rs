@@ -166,10 +166,10 @@ impl Session<'_> {
         let choice = choose(&sizes(&listing), self.name.choice.as_deref())?;
         let mut files: BTreeSet<String> = choice.files.iter().cloned().collect();
         if let Some(index) = &choice.index {
-            self.bring(&listing, &snapshot, &BTreeSet::from([index.clone()]))?;
+            self.bring(&listing, &snapshot, &BTreeSet::from([index.clone()]), &format!("fetching the index of {}", self.name))?;
             files.extend(shards(&snapshot, index)?);
         }
-        self.bring(&listing, &snapshot, &files)?;
+        self.bring(&listing, &snapshot, &files, &format!("fetching {}", self.name))?;
         self.repository.write_ref(self.name.revision(), &commit).map_err(cannot_write)?;
         Ok(target_path(&snapshot, &choice))
     }
@@ -189,8 +189,8 @@ impl Session<'_> {
         Ok((commit, listing))
     }
 
-    /// Makes `files` of a commit be there.
-    fn bring(&self, listing: &Listing, snapshot: &Snapshot, files: &BTreeSet<String>) -> Result<(), Trouble> {
+    /// Makes `files` of a commit be there; `label` says meanwhile what goes on.
+    fn bring(&self, listing: &Listing, snapshot: &Snapshot, files: &BTreeSet<String>, label: &str) -> Result<(), Trouble> {
         refuse_clashes(files.iter().map(String::as_str))?;
         let mut items: Vec<Item> = Vec::new();
         let mut links = Vec::new();
@@ -207,7 +207,7 @@ impl Session<'_> {
             }
             links.push((path, blob));
         }
-        self.fetcher.set(self.client, &self.name.to_string(), &items).map_err(|failure| self.told(failure))?;
+        self.fetcher.set(self.client, label, &items).map_err(|failure| self.told(failure))?;
         for (path, blob) in links {
             snapshot.link(path, &blob).map_err(|error| cannot_write((snapshot.path_of(path), error)))?;
         }

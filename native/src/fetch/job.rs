@@ -10,7 +10,7 @@ use crate::cache::with_added_extension;
 use crate::progress::{Progress, Unit};
 
 /// Room on the disk that a download leaves.
-const SPARE_SPACE: u64 = 16 << 20;
+pub(super) const SPARE_SPACE: u64 = 16 << 20;
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
 /// A file to fetch.

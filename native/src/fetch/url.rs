@@ -48,7 +48,7 @@ impl Fetcher<'_> {
         if !missing.is_empty() && self.settings.hub.offline {
             return Err(FetchError::Offline { file: display_url(url) });
         }
-        self.set(&self.client(), first, &missing).map_err(|failure| match failure {
+        self.set(&self.client(), &format!("fetching {first}"), &missing).map_err(|failure| match failure {
             SetFailure::Fatal(error) => error,
             SetFailure::File { name, source } => FetchError::NoSource { file: first.clone(), attempts: vec![(name, source)] },
         })?;

@@ -57,7 +57,7 @@ fn a_sharded_model_is_fetched_once_and_whole() {
     bench.fetcher().repository(&name("o/n"), Freshness::Newest).unwrap();
     assert_eq!(hub.hub.requests().len(), asked + 1, "the commit was asked for, and nothing else");
     let labels = bench.recorder.labels.lock().unwrap().join("\n");
-    assert!(labels.contains("o/n (5 of 5 files)"), "{labels}");
+    assert!(labels.contains("fetching o/n (5 of 5 files)"), "{labels}");
 }
 
 /// What Python's tools read: blobs named by hash, relative links, a ref without a line end, the list of files.

@@ -125,3 +125,55 @@ fn a_disk_that_fills_up_is_told_and_gone_on_from() {
     assert_eq!(std::fs::read(path.trim()).unwrap(), body);
     assert!(hub.store.requests()[1].range_start().is_some_and(|start| start > 500_000), "what was written is kept");
 }
+
+/// Files on a small disk of their own, where the test may make one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(megabytes: u32) -> Option<Self> {
+        let home = tempfile::tempdir().unwrap();
+        let size = format!("size={megabytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(home.path()).stderr(Stdio::null()).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(home))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+/// The whole set is weighed before its first byte, and a disk that others fill meanwhile is told too.
+#[test]
+fn a_small_disk_is_noticed_before_and_in_the_middle() {
+    let Some(disk) = SmallDisk::new(24) else { return parhelion_tests::skip("no file system can be mounted here") };
+    let home = disk.0.path();
+    let body = weights(9, 5_000_000);
+    let parts = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"];
+    let hub = Hub::start(&[(parts[0], body.clone()), (parts[1], weights(10, 5_000_000))]);
+    let (code, _, error) = run(&hub, home, &["models", "pull", "o/n"]);
+    assert!(code == 1 && error.contains("needs 10.0 MB more") && error.contains("make room"), "{error}");
+    assert!(hub.store.requests().is_empty(), "nothing was asked for");
+    let home = &home.join("other");
+    let served = body.clone();
+    let slow = Hub::with_faults(&[(GGUF, body.clone())], move |asked, request, index| {
+        let reply = Reply::correct(request, &served, "\"v\"");
+        (asked == Asked::Store && index == 0).then(|| reply.pace(50_000, Duration::from_millis(10)))
+    });
+    let child = program(&slow, home).args(["models", "pull", "o/n"]).spawn().unwrap();
+    let start = Instant::now();
+    while slow.store.sent(0) < 500_000 && start.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let filler = disk.0.path().join("filler");
+    let filled = std::io::copy(&mut std::io::repeat(1), &mut std::fs::File::create(&filler).unwrap());
+    assert!(filled.is_err(), "the disk is full");
+    let (code, _, error) = told(child.wait_with_output().unwrap());
+    assert!(code == 1 && error.contains("make room and run the same command again"), "{error}");
+    std::fs::remove_file(filler).unwrap();
+    let (code, path, error) = run(&slow, home, &["models", "pull", "o/n"]);
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(std::fs::read(path.trim()).unwrap(), body);
+    assert!(slow.store.requests()[1].range_start().is_some_and(|start| start >= 400_000), "what was written is kept");
+}
