@@ -39,7 +39,7 @@ pub enum Cached {
         /// The model's files among them.
         files: Vec<String>,
     },
-    /// Not all of it, in words: `its files are`.
+    /// Not all of it, in words: `it is not`.
     Missing(&'static str),
 }
 
@@ -249,38 +249,38 @@ impl Session<'_> {
 /// What the cache has of a model.
 fn cached_in(repository: &CachedRepository, name: &HubName) -> Result<Cached, HubError> {
     let Some(commit) = repository.commit(name.revision()) else {
-        return Ok(Cached::Missing("it is"));
+        return Ok(Cached::Missing("it is not"));
     };
     let snapshot = repository.snapshot(&commit);
     let listing = repository.listing(&commit);
     let there = snapshot.files();
     if there.is_empty() {
-        return Ok(Cached::Missing("it is"));
+        return Ok(Cached::Missing("it is not"));
     }
     let choice = match &listing {
         Some(listing) => choose(&sizes(listing), name.choice.as_deref())?,
         // Without the list of all files, what is there is all that is known.
         None => match choose(&there.iter().map(|(path, size)| (path.as_str(), *size)).collect::<Vec<_>>(), name.choice.as_deref()) {
             Ok(choice) => choice,
-            Err(_) => return Ok(Cached::Missing("all of its files are")),
+            Err(_) => return Ok(Cached::Missing("not all of its files are")),
         },
     };
     let mut files = choice.files.clone();
     if let Some(index) = &choice.index {
         match snapshot.has(index, None) {
             true => files.extend(shards(&snapshot, index)?),
-            false => return Ok(Cached::Missing("all of its files are")),
+            false => return Ok(Cached::Missing("not all of its files are")),
         }
     }
     // A tokenizer that is not listed may not have been fetched yet.
     if listing.is_none() && matches!(choice.target, Target::Directory(_)) && !files.iter().any(|file| file.ends_with("tokenizer.json")) {
-        return Ok(Cached::Missing("all of its files are"));
+        return Ok(Cached::Missing("not all of its files are"));
     }
     let size = |file: &str| listing.as_ref().and_then(|listing| listing.get(file)).map(|entry| entry.size);
     if files.iter().all(|file| snapshot.has(file, size(file))) {
         return Ok(Cached::Complete { path: target_path(&snapshot, &choice), snapshot, files });
     }
-    Ok(Cached::Missing("all of its files are"))
+    Ok(Cached::Missing("not all of its files are"))
 }
 
 fn target_path(snapshot: &Snapshot, choice: &Choice) -> PathBuf {

@@ -223,18 +223,44 @@ impl Snapshot {
 
     /// Makes `path` lead to `blob`: by a relative link, or by another name or a copy where links are not to be had.
     pub(crate) fn link(&self, path: &str, blob: &Path) -> io::Result<()> {
+        self.link_by(&[relative_link, other_name, copy], path, blob)
+    }
+
+    /// Makes `path` lead to `blob` in the first of `ways` that works.
+    fn link_by(&self, ways: &[Way], path: &str, blob: &Path) -> io::Result<()> {
         let link = self.path_of(path);
         if let Some(parent) = link.parent() {
             fs::create_dir_all(parent)?;
         }
-        let temporary = with_added_extension(&link, &unique());
-        let up = "../".repeat(path.matches('/').count().saturating_add(2));
-        let name = blob.file_name().unwrap_or_default();
-        symlink(&PathBuf::from(up).join("blobs").join(name), &temporary)
-            .or_else(|_| fs::hard_link(blob, &temporary))
-            .or_else(|_| fs::copy(blob, &temporary).map(drop))?;
-        fs::rename(&temporary, &link).inspect_err(|_| drop(fs::remove_file(&temporary)))
+        let temporary = link.with_file_name(unique());
+        let mut made = Err(io::ErrorKind::Unsupported.into());
+        for way in ways {
+            made = way(blob, &temporary);
+            if made.is_ok() {
+                break;
+            }
+        }
+        made.and_then(|()| fs::rename(&temporary, &link)).inspect_err(|_| drop(fs::remove_file(&temporary)))
     }
+}
+
+/// A way to make the second path lead to what lies at the first.
+type Way = fn(&Path, &Path) -> io::Result<()>;
+
+fn other_name(blob: &Path, link: &Path) -> io::Result<()> {
+    fs::hard_link(blob, link)
+}
+
+fn copy(blob: &Path, link: &Path) -> io::Result<()> {
+    fs::copy(blob, link).map(drop)
+}
+
+/// Makes `link`, in a snapshot's directory, a link to `blob` that stays good when the whole cache is moved.
+fn relative_link(blob: &Path, link: &Path) -> io::Result<()> {
+    let repository = blob.ancestors().nth(2).ok_or(io::ErrorKind::InvalidInput)?;
+    let below = link.parent().and_then(|parent| parent.strip_prefix(repository).ok()).ok_or(io::ErrorKind::InvalidInput)?;
+    let up: PathBuf = below.components().map(|_| "..").collect();
+    symlink(&up.join("blobs").join(blob.file_name().unwrap_or_default()), link)
 }
 
 #[cfg(unix)]
@@ -244,8 +270,6 @@ fn symlink(target: &Path, link: &Path) -> io::Result<()> {
 
 #[cfg(windows)]
 fn symlink(target: &Path, link: &Path) -> io::Result<()> {
-    // Windows takes a link's target as it is written.
-    let target: PathBuf = target.components().collect();
     std::os::windows::fs::symlink_file(target, link)
 }
 
@@ -305,4 +329,48 @@ fn write_at_once(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn unique() -> String {
     // The keys of the standard library's hash maps come from the system's randomness.
     format!("{:016x}.tmp", RandomState::new().hash_one("unique"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_there_by_whatever_way_the_system_allows() {
+        let root = tempfile::tempdir().unwrap();
+        let repository = HubCache::at(root.path()).repository(&RepositoryId::new("o/n").unwrap());
+        let digest = Digest::from_hex(&"a".repeat(40)).unwrap();
+        let blob = repository.blob(&digest);
+        fs::create_dir_all(blob.parent().unwrap()).unwrap();
+        fs::write(&blob, "bytes").unwrap();
+        let snapshot = repository.snapshot(&"0".repeat(40));
+        let refuse: Way = |_, _| Err(io::ErrorKind::PermissionDenied.into());
+        let ways: [&[Way]; 3] = [&[relative_link], &[refuse, other_name], &[refuse, refuse, copy]];
+        for (index, ways) in ways.into_iter().enumerate() {
+            for path in ["m.gguf", "sub/dir/m.gguf"] {
+                snapshot.link_by(ways, path, &blob).unwrap();
+                assert_eq!(fs::read(snapshot.path_of(path)).unwrap(), b"bytes");
+                assert_eq!(snapshot.digest_of(path).is_some(), index == 0, "only links tell the hash");
+            }
+        }
+        assert!(snapshot.link_by(&[refuse], "m.gguf", &blob).is_err());
+        assert_eq!(snapshot.files(), [("m.gguf".to_owned(), 5), ("sub/dir/m.gguf".to_owned(), 5)], "nothing else is left");
+    }
+
+    #[test]
+    fn other_directories_and_refs_are_not_taken_for_ours() {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["models--o--n/refs", "datasets--o--n", "models--nobody", "blobs", ".locks", "models--..--x"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        let repositories = HubCache::at(root.path()).repositories();
+        assert_eq!(repositories.iter().map(|found| found.id().as_str()).collect::<Vec<_>>(), ["o/n"]);
+        for (revision, text) in [("short", "0123"), ("long", &"0".repeat(41)), ("path", "../../x"), ("upper", &"A".repeat(40))] {
+            fs::write(root.path().join("models--o--n/refs").join(revision), text).unwrap();
+            assert_eq!(repositories[0].commit(revision), None, "{revision}");
+        }
+        fs::write(root.path().join("models--o--n/refs/good"), format!("{}\n", "a".repeat(40))).unwrap();
+        assert_eq!(repositories[0].commit("good"), Some("a".repeat(40)));
+        assert_eq!(repositories[0].commit("../refs/good"), None);
+    }
 }

@@ -99,7 +99,7 @@ mod tests {
             ("SmolLM2-135M-Instruct.Q4_1", Some("Q4_1")),
             ("x-UD-Q4_K_XL", Some("UD-Q4_K_XL")),
             ("UD-IQ1_S", Some("UD-IQ1_S")),
-            ("x-FLUD-Q8_0", Some("Q8_0")),
+            ("x-LOUD-Q8_0", Some("Q8_0")),
             ("model-iq4_xs", Some("IQ4_XS")),
             ("x-TQ1_0", Some("TQ1_0")),
             ("llama.fp16", Some("FP16")),
