@@ -10,21 +10,37 @@ pub const TEST_MODELS: &str = "PARHELION_TEST_MODELS";
 /// Looked for in the directory that [`TEST_MODELS`] names, else among the models that `parhelion` has fetched. `None`
 /// where it is in neither, and then the calling test is noted as skipped.
 pub fn smollm2() -> Option<PathBuf> {
-    model("SmolLM2-135M-Instruct.Q4_1.gguf")
+    model("SmolLM2-135M-Instruct.Q4_1.gguf", "cargo run --release -- models pull smollm2-135m-instruct")
 }
 
-fn model(file: &str) -> Option<PathBuf> {
-    let directory = std::env::var_os(TEST_MODELS).map(PathBuf::from).or_else(fetched_models);
-    let path = directory.map(|directory| directory.join(file));
+/// Gemma 3 270M, Q4_K_M, as GGUF: Q4_K, Q5_0, Q6_K and Q8_0. Looked for as [`smollm2`] is.
+pub fn gemma3() -> Option<PathBuf> {
+    model("gemma-3-270m-q4_k_m.gguf", &fetch("gemma-3-270m"))
+}
+
+/// Qwen2.5-Coder 0.5B Instruct as GGUF, for those who fetch it by hand. Looked for as [`smollm2`] is.
+pub fn qwen2_5_coder() -> Option<PathBuf> {
+    model("qwen2.5-coder-0.5b-instruct-q4.gguf", &fetch("qwen2.5-coder-0.5b"))
+}
+
+fn fetch(name: &str) -> String {
+    let directory = directory().map_or_else(|| "DIRECTORY".into(), |directory| directory.display().to_string());
+    format!("python3 tests/fixtures/published.py fetch {name} {directory}")
+}
+
+fn model(file: &str, command: &str) -> Option<PathBuf> {
+    let path = directory().map(|directory| directory.join(file));
     if path.as_ref().is_some_and(|path| path.is_file()) {
         return path;
     }
     let looked = path.map_or_else(|| "no cache directory".to_owned(), |path| format!("no {}", path.display()));
-    crate::skip(format!(
-        "{looked}; `cargo run --release -- models pull smollm2-135m-instruct` fetches it, or set {TEST_MODELS} to the \
-         directory that holds {file}"
-    ));
+    crate::skip(format!("{looked}; `{command}` fetches it, or set {TEST_MODELS} to the directory that holds {file}"));
     None
+}
+
+/// Where models for tests are looked for.
+pub fn directory() -> Option<PathBuf> {
+    std::env::var_os(TEST_MODELS).map(PathBuf::from).or_else(fetched_models)
 }
 
 /// Where the program keeps models: `PARHELION_CACHE`, else the platform's cache directory. Spelled out here because

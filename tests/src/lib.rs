@@ -1,5 +1,7 @@
 //! Conformance tests and the `xtask` program.
 
+#[cfg(feature = "harness")]
+pub mod dequantise;
 pub mod fixtures;
 #[cfg(feature = "harness")]
 pub mod harness;

@@ -3,72 +3,35 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is amiss")]
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use parhelion::{
-    cpu::CpuExecutor,
-    exec::{Executor, Serial},
-    formats::{self, BlockScales, Source},
-    graph::{WeightDecl, WeightKind},
-    models::Transform,
-    recorder::WeightPart,
-    recording::{BufferDesc, BufferSlice, BufferUse, Recording, Step},
-    weights::{self, SourceTensor, WeightLayout},
-};
-use parhelion_loader::{Checkpoint, DType, MemorySource};
-use parhelion_shaders::{axes::Weight, embed, grid, shared::Row};
+use parhelion::formats::{self, BlockScales, Source};
+use parhelion_loader::{Checkpoint, DType, MappedFile, MemorySource};
+use parhelion_shaders::axes::Weight;
+use parhelion_tests::{dequantise::for_each_rows, fixtures};
 use pollster::block_on;
 use sha2::{Digest, Sha256};
 
 const FILE: &[u8] = include_bytes!("../fixtures/blocks.gguf");
 const SUMS: &str = include_str!("../fixtures/blocks.json");
+/// Sums of the values of every tensor of published files: `fixtures/published.py` made them.
+const PUBLISHED: &str = include_str!("../fixtures/published.json");
 
 fn open(file: impl Into<Vec<u8>>) -> Checkpoint {
     block_on(Checkpoint::open(Arc::new(MemorySource::new("blocks.gguf", file.into())))).unwrap()
 }
 
-fn allocate(executor: &mut CpuExecutor, label: &str, size: u64) -> BufferSlice {
-    let desc = BufferDesc { label: label.into(), size, usage: BufferUse::Weights };
-    BufferSlice::whole(block_on(executor.allocate(&[desc])).unwrap()[0], size)
+fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
+    let mut all = Vec::new();
+    for_each_rows(checkpoint, name, |row| all.extend_from_slice(row));
+    all
 }
 
-/// Loads the tensor `name` and reads all of its rows through the twin of `embed`.
-fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
-    let mut executor = CpuExecutor::new(Box::new(Serial));
-    let info = checkpoint.tensor(name).unwrap().clone();
-    let [rows, cols] = info.shape[..] else { panic!("{name} is no matrix") };
-    let (rows, cols) = (rows as u32, cols as u32);
-    let decl = WeightDecl { layer: None, tensors: vec![("weights", rows)], cols, kind: WeightKind::Matrix };
-    let source = SourceTensor { info, transform: Transform::None };
-    let layout = WeightLayout::new("blocks.gguf", &decl, vec![source], &executor.device().limits).unwrap();
-    let [part] = &layout.parts[..] else { panic!("{name} is in {} parts", layout.parts.len()) };
-    let bound = WeightPart {
-        first_row: part.first_row,
-        rows: part.rows,
-        cols,
-        blocks: cols.div_ceil(32),
-        format: part.format,
-        quants: allocate(&mut executor, "quants", part.quant_bytes),
-        scales: (part.scale_bytes > 0).then(|| allocate(&mut executor, "scales", part.scale_bytes)),
-    };
-    block_on(weights::load(checkpoint, std::slice::from_ref(&layout), &[vec![bound]], &mut executor, &mut |_| {})).unwrap();
-
-    let step: Vec<Row> = (0..rows).map(|token| Row { token, sequence: 0, slot: 0, begin: 0, end: 1, position: [0; 3] }).collect();
-    let step_rows = allocate(&mut executor, "rows", size_of_val(&step[..]) as u64);
-    executor.write(step_rows.buffer, 0, bytemuck::cast_slice(&step)).unwrap();
-    let y = allocate(&mut executor, "y", u64::from(rows * cols) * 4);
-    let [x_groups, y_groups] = grid(rows * bound.blocks);
-    let call = embed::call(
-        bound.format,
-        embed::Constants::default(),
-        embed::Params { rows, first_token: 0, tokens: rows, cols, blocks: bound.blocks, y_stride: cols, scale: 1.0 },
-        embed::Bindings { rows: step_rows, quants: bound.quants, scales: bound.scales, y },
-        [x_groups, y_groups, 1],
-    );
-    let recording = Recording { steps: vec![Step { label: name.into(), call, work: 0 }] };
-    let prepared = block_on(executor.prepare(&recording)).unwrap();
-    executor.submit(prepared).unwrap();
-    bytemuck::pod_collect_to_vec(&block_on(executor.read(y)).unwrap())
+/// The SHA-256 sum of a tensor's values.
+fn sum_of(checkpoint: &Checkpoint, name: &str) -> String {
+    let mut sum = Sha256::new();
+    for_each_rows(checkpoint, name, |row| sum.update(bytemuck::cast_slice(row)));
+    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A file with one matrix.
@@ -147,8 +110,7 @@ fn sums(source: &Source, parts: usize) -> Vec<String> {
     let sum = |first: u64| {
         let data: Vec<u8> = (first..first + part).flat_map(|number| block(source, number)).collect();
         let file = file(source.dtype, ROWS, part / ROWS * source.dtype.block_elems(), &data);
-        let sum = Sha256::digest(bytemuck::cast_slice(&values(&open(file), "w")));
-        sum.iter().map(|byte| format!("{byte:02x}")).collect()
+        sum_of(&open(file), "w")
     };
     (0..COUNT).step_by(part as usize).map(sum).collect()
 }
@@ -195,4 +157,26 @@ fn values_are_those_of_another_implementation() {
             }
         }
     }
+}
+
+fn check_published(path: Option<PathBuf>) {
+    let Some(path) = path else { return };
+    let expected: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(PUBLISHED).unwrap();
+    let expected = &expected[path.file_name().unwrap().to_str().unwrap()];
+    let checkpoint = block_on(Checkpoint::open(Arc::new(MappedFile::open(&path).unwrap()))).unwrap();
+    assert_eq!(checkpoint.tensors().len(), expected.len());
+    for (name, expected) in expected {
+        let dtype = checkpoint.tensor(name).unwrap().dtype;
+        assert_eq!(sum_of(&checkpoint, name), *expected, "{name} ({dtype})");
+    }
+}
+
+#[test]
+fn every_tensor_of_gemma_3_has_the_bits_of_another_implementation() {
+    check_published(fixtures::gemma3());
+}
+
+#[test]
+fn every_tensor_of_qwen2_5_coder_has_the_bits_of_another_implementation() {
+    check_published(fixtures::qwen2_5_coder());
 }

@@ -289,4 +289,19 @@ mod tests {
         }
         assert_eq!(of(DType::I8), None);
     }
+
+    #[test]
+    fn planes_take_the_bytes_of_published_blocks() {
+        const COLUMNS: u64 = 4096;
+        for source in Weight::ALL.iter().flat_map(|&format| info(format).sources) {
+            let info = info(of(source.dtype).unwrap());
+            let bytes = 16 * info.vectors(COLUMNS / 32) + 4 * info.words(COLUMNS / 32);
+            let published = match source.dtype {
+                DType::Q8_K => COLUMNS + COLUMNS / 256 * 4, // without sums
+                DType::TQ1_0 => DType::TQ2_0.bytes_for(COLUMNS).unwrap(),
+                dtype => dtype.bytes_for(COLUMNS).unwrap(),
+            };
+            assert_eq!(bytes, published, "{}", source.dtype);
+        }
+    }
 }

@@ -5,12 +5,17 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::command::{cargo, executable_name, output_of, program, run, target_dir};
+use parhelion_tests::fixtures;
+
+use crate::command::{cargo, executable_name, output_of, program, root, run, target_dir};
 use crate::report::{Outcome, Report};
+use crate::tool::python_with_pip;
 use crate::{browser, vulkan, web};
 
 /// The model that whole-model tests run, as the program's catalogue names it.
 const MODEL: &str = "smollm2-135m-instruct";
+/// The published file of which all tensors are compared, as `tests/fixtures/published.py` names it.
+const PUBLISHED: &str = "gemma-3-270m";
 
 /// Which tests to run. `None` leaves a kind out; words choose among its tests, no words mean all of them.
 #[derive(Clone, Copy)]
@@ -36,6 +41,7 @@ pub(crate) fn test(which: Which<'_>) -> ExitCode {
     if report.step("build", || run(&mut cargo(build)).into()) {
         report.step("test model", pull_model);
         if let Some(args) = which.native {
+            report.step("published weights", fetch_published);
             report.step("tests", || run_tests(args));
         }
         if let Some(names) = which.browser
@@ -68,6 +74,17 @@ fn pull_model() -> Outcome {
     match run(&mut program(parhelion(), &["models", "pull", MODEL])) {
         Ok(()) => Outcome::Passed(MODEL.into()),
         Err(why) => Outcome::Skipped(format!("{why}; tests that need the model are skipped")),
+    }
+}
+
+/// Fetches a published file whose every tensor is compared with another implementation's values; not one for users.
+fn fetch_published() -> Outcome {
+    let Some(directory) = fixtures::directory() else { return Outcome::Skipped("no cache directory".into()) };
+    let script = root().join("tests/fixtures/published.py");
+    let run_with = |python: &str| run(program(python, &[]).arg(&script).args(["fetch", PUBLISHED]).arg(&directory));
+    match python_with_pip().and_then(run_with) {
+        Ok(()) => Outcome::Passed(PUBLISHED.into()),
+        Err(why) => Outcome::Skipped(format!("{why}; the test of its tensors is skipped")),
     }
 }
 

@@ -70,13 +70,15 @@ pub(crate) fn tools_dir() -> PathBuf {
     target_dir().join("tools")
 }
 
+/// A Python that has pip.
+pub(crate) fn python_with_pip() -> Result<&'static str, String> {
+    let mut known = ["python3", "python", "py"].into_iter();
+    known.find(|python| succeeds(&mut program(*python, &["-m", "pip", "--version"]))).ok_or_else(|| "no Python with pip".to_owned())
+}
+
 /// Unpacks a wheel of Python's package index into the folder of tools.
 pub(crate) fn install_wheel(name: &str, version: &str) -> Result<(), String> {
-    let python = ["python3", "python", "py"]
-        .into_iter()
-        .find(|python| succeeds(&mut program(*python, &["-m", "pip", "--version"])))
-        .ok_or_else(|| "no Python with pip".to_owned())?;
-    let mut install = program(python, &["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"]);
+    let mut install = program(python_with_pip()?, &["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"]);
     run(install.arg(tools_dir()).arg(format!("{name}=={version}")))
 }
 
