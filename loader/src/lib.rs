@@ -19,6 +19,7 @@ mod dtype;
 mod error;
 mod gguf;
 mod huggingface;
+mod hub;
 mod metadata;
 mod names;
 mod repository;
@@ -31,6 +32,7 @@ pub use dtype::DType;
 pub use error::LoadError;
 pub use gguf::{GgufLayout, GgufWriteError, GgufWriter, NewTensor};
 pub use huggingface::Sidecar;
+pub use hub::HubFiles;
 pub use metadata::{Array, Metadata, Strings, Value};
 #[cfg(not(target_arch = "wasm32"))]
 pub use repository::Directory;

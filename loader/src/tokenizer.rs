@@ -1,27 +1,36 @@
 //! Text to token ids and back.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-
-use tokenizers::Model as _;
-use tokenizers::models::bpe::BPE;
-use tokenizers::normalizer::NormalizedString;
 
 use crate::LoadError;
 use crate::chat::Prompt;
+use crate::hub::HubFiles;
 use crate::metadata::Metadata;
 
 mod bytes;
+mod charsmap;
 mod decoder;
+mod ends;
+mod from_hub;
 mod from_metadata;
+mod lexicon;
+mod model;
+mod normalize;
+mod pretokenize;
+mod rules;
 mod special;
+mod spelling;
 mod split;
 mod vocabulary;
 
 pub use decoder::Decoder;
 pub(crate) use vocabulary::control_texts;
 
+use model::Model;
+use normalize::{Normalizer, check_length};
+use pretokenize::PreTokenizer;
 use special::SpecialTokens;
-use split::Splitter;
 use vocabulary::Vocabulary;
 
 /// What becomes of the text of control tokens, such as `<|im_end|>`.
@@ -33,21 +42,31 @@ pub enum Specials {
     Parse,
 }
 
-/// A model's tokenizer: byte-level byte-pair encoding with the model's own rules for splitting text.
+/// Tokens that a model expects around plain text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Affixes {
+    before: Vec<u32>,
+    after: Vec<u32>,
+}
+
+/// A model's tokenizer: text is normalised, split into words, and each word becomes tokens, by the rules of the model's
+/// publisher: byte-level BPE, SentencePiece's BPE and unigram, or WordPiece.
 ///
-/// The rules are those of the model's publisher (which the `tokenizers` library applies from its `tokenizer.json`),
-/// named in GGUF by `tokenizer.ggml.pre`.
+/// Both sources give the same ids: a GGUF file's `tokenizer.ggml.*` entries ([`Tokenizer::from_metadata`]) and a
+/// repository's `tokenizer.json` ([`Tokenizer::from_hub`]).
 pub struct Tokenizer {
     file: Arc<str>,
-    bpe: BPE,
-    splitter: Splitter,
-    /// Whether text is brought to Unicode's composed form first.
-    compose: bool,
+    normalizers: Vec<Normalizer>,
+    steps: Vec<PreTokenizer>,
+    model: Model,
+    /// Found in text as it is.
     specials: SpecialTokens,
+    /// Markup found in normalised text.
+    normalized_specials: Option<SpecialTokens>,
     vocabulary: Arc<Vocabulary>,
     bos: Option<u32>,
     eos: Vec<u32>,
-    add_bos: bool,
+    affixes: Affixes,
 }
 
 impl Tokenizer {
@@ -55,10 +74,25 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`LoadError::MissingKey`]; [`LoadError::BadValue`] for a tokenizer model or splitting rule that is not known
-    /// (the message lists those that are), for lists of unequal length, ids outside the vocabulary, and merges that
-    /// are no two tokens or whose result is none.
+    /// (the message lists those that are), for lists of unequal length, ids outside the vocabulary, scores that are no
+    /// numbers, and merges that are no two tokens.
     pub fn from_metadata(metadata: &Metadata) -> Result<Self, LoadError> {
         from_metadata::build(metadata)
+    }
+
+    /// Builds the tokenizer of a repository in the layout of the Hugging Face hub.
+    ///
+    /// # Errors
+    /// [`LoadError::Unsupported`] without a `tokenizer.json`; [`LoadError::BadValue`], naming the file and the part, for
+    /// files that are no such JSON, parts of the `tokenizers` library that are not known here, patterns that cannot be
+    /// matched in linear time, and vocabularies and merges that contradict themselves.
+    pub fn from_hub(files: &HubFiles<'_>) -> Result<Self, LoadError> {
+        from_hub::build(files)
+    }
+
+    /// The texts of the control tokens, for templates to guard.
+    pub(crate) fn control_texts(&self) -> impl Iterator<Item = &str> {
+        self.vocabulary.of_kind(vocabulary::TokenKind::Control).map(|(_, text)| text)
     }
 
     /// The ids of `text`. No beginning-of-sequence token is added: see [`Tokenizer::add_bos`].
@@ -69,7 +103,8 @@ impl Tokenizer {
     /// as the published tokenizers do.
     ///
     /// # Errors
-    /// [`LoadError::Tokenizer`] when the encoder fails.
+    /// [`LoadError::Tokenizer`] for text that the vocabulary has no tokens for, and where a file's own splitting
+    /// pattern would take more than linear time.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<u32>, LoadError> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 1);
         let control_at = |_: usize, _: usize| specials == Specials::Parse;
@@ -81,7 +116,7 @@ impl Tokenizer {
     /// beginning-of-sequence token is added, because templates write it themselves.
     ///
     /// # Errors
-    /// [`LoadError::Tokenizer`] when the encoder fails.
+    /// As [`Tokenizer::encode`].
     pub fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>, LoadError> {
         let mut ids = Vec::with_capacity(prompt.text().len() / 4 + 1);
         self.encode_pieces(prompt.text(), |start, end| !prompt.is_user_text_within(start, end), &mut ids)?;
@@ -91,50 +126,67 @@ impl Tokenizer {
     /// Encodes the text between special tokens piece by piece; `control_at` says whether the control token found at a
     /// byte range is meant as one.
     fn encode_pieces(&self, text: &str, control_at: impl Fn(usize, usize) -> bool, ids: &mut Vec<u32>) -> Result<(), LoadError> {
+        let failed = |reason| LoadError::Tokenizer { file: self.file.to_string(), reason };
         let mut plain_from = 0;
         for found in self.specials.find(text, control_at) {
-            self.encode_plain(&text[plain_from..found.start], ids)?;
+            self.encode_plain(&text[plain_from..found.start], plain_from == 0, ids).map_err(failed)?;
             ids.push(found.id);
             plain_from = found.end;
         }
-        self.encode_plain(&text[plain_from..], ids)
+        self.encode_plain(&text[plain_from..], plain_from == 0, ids).map_err(failed)
     }
 
-    fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), LoadError> {
-        if self.compose && !text.is_ascii() {
-            let mut composed = NormalizedString::from(text);
-            composed.nfc();
-            return self.encode_words(composed.get(), ids);
+    /// Encodes text without control tokens. `is_first`: whether it is the beginning of the whole text.
+    fn encode_plain(&self, text: &str, is_first: bool, ids: &mut Vec<u32>) -> Result<(), String> {
+        if text.is_empty() {
+            return Ok(());
         }
-        self.encode_words(text, ids)
+        let normalized = normalized(&self.normalizers, text)?;
+        let mut plain_from = 0;
+        if let Some(specials) = &self.normalized_specials {
+            for found in specials.find(&normalized, |_, _| false) {
+                self.encode_words(&normalized[plain_from..found.start], is_first && plain_from == 0, ids)?;
+                ids.push(found.id);
+                plain_from = found.end;
+            }
+        }
+        self.encode_words(&normalized[plain_from..], is_first && plain_from == 0, ids)
     }
 
-    fn encode_words(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), LoadError> {
-        let mut spelled = String::new();
-        for word in self.splitter.split(text) {
-            spelled.clear();
-            spelled.extend(word.bytes().map(bytes::to_char));
-            let tokens = self
-                .bpe
-                .tokenize(&spelled)
-                .map_err(|error| LoadError::Tokenizer { file: self.file.to_string(), reason: error.to_string() })?;
-            ids.extend(tokens.into_iter().map(|token| token.id));
+    fn encode_words(&self, text: &str, is_first: bool, ids: &mut Vec<u32>) -> Result<(), String> {
+        if text.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut words = vec![Cow::Borrowed(text)];
+        for step in &self.steps {
+            let mut finer = Vec::with_capacity(words.len().max(text.len() / 4 + 1));
+            for (at, word) in words.into_iter().enumerate() {
+                step.apply(word, is_first && at == 0, &mut finer)?;
+            }
+            words = finer;
+            check_length(text, words.iter().map(|word| word.len()).sum(), most_bytes(text))?;
+        }
+        words.iter().try_for_each(|word| self.model.tokenize(word, ids))
     }
 
     /// The text of `ids`, without control tokens and with U+FFFD where bytes are no UTF-8. Ids outside the vocabulary
     /// have no text.
     pub fn decode(&self, ids: &[u32]) -> String {
-        let mut decoder = self.decoder();
+        let mut decoder = self.decoder().with_whole_runs();
         let mut text: String = ids.iter().map(|&id| decoder.push(id)).collect();
         text.push_str(&decoder.finish());
         text
     }
 
-    /// A decoder for ids that come one at a time.
+    /// A decoder for ids that come one at a time, of which the first begins the text: a space that the encoder puts in
+    /// front of every text is taken away.
     pub fn decoder(&self) -> Decoder {
-        Decoder::new(Arc::clone(&self.vocabulary))
+        Decoder::new(Arc::clone(&self.vocabulary), true)
+    }
+
+    /// A decoder for ids that go on with a text, such as a prompt that is no conversation: every space counts.
+    pub fn continuing_decoder(&self) -> Decoder {
+        Decoder::new(Arc::clone(&self.vocabulary), false)
     }
 
     /// The bytes that a token stands for, `None` outside the vocabulary. One token may hold part of a character.
@@ -151,7 +203,7 @@ impl Tokenizer {
     /// The id of the token whose text is exactly `text`: control and user-defined tokens as written, others in the
     /// spelling of the vocabulary.
     pub fn token_id(&self, text: &str) -> Option<u32> {
-        self.bpe.token_to_id(text)
+        self.specials.id(text).or_else(|| self.vocabulary.find(text))
     }
 
     /// Whether `id` is a control token, which has no text in an answer.
@@ -181,6 +233,32 @@ impl Tokenizer {
 
     /// Whether the model expects [`Tokenizer::bos`] before plain text (chat templates write it themselves).
     pub fn add_bos(&self) -> bool {
-        self.add_bos
+        self.bos.is_some_and(|bos| self.affixes.before.first() == Some(&bos))
     }
+
+    /// The tokens that the model expects before plain text: BERT's `[CLS]`, many a model's [`Tokenizer::bos`].
+    pub fn prefix(&self) -> &[u32] {
+        &self.affixes.before
+    }
+
+    /// The tokens that the model expects after plain text: BERT's `[SEP]`, T5's `</s>`.
+    pub fn suffix(&self) -> &[u32] {
+        &self.affixes.after
+    }
+}
+
+/// `text` after all of `normalizers`.
+fn normalized<'t>(normalizers: &[Normalizer], text: &'t str) -> Result<Cow<'t, str>, String> {
+    let mut normalized = Cow::Borrowed(text);
+    for normalizer in normalizers {
+        normalized = normalizer.apply(normalized, most_bytes(text))?;
+        check_length(text, normalized.len(), most_bytes(text))?;
+    }
+    Ok(normalized)
+}
+
+/// The most bytes that a text may become before it is encoded. Published steps make a text at most four times as long
+/// (spelling) or, for a few characters, twelve times (NFKC); a file could ask for anything.
+fn most_bytes(text: &str) -> usize {
+    text.len().saturating_mul(32).saturating_add(4096)
 }

@@ -1,17 +1,27 @@
 //! Finding special tokens in text.
 
-use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
+use super::lexicon::PrefixIndex;
+use super::vocabulary::{MAX_SPECIAL, TokenKind, Vocabulary};
 
-use super::vocabulary::{TokenKind, Vocabulary};
+/// How a special token is found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// Only where no letter, digit or underscore is beside it.
+    pub(super) single_word: bool,
+    /// With the white space before it.
+    pub(super) takes_before: bool,
+    /// With the white space after it.
+    pub(super) takes_after: bool,
+}
 
 /// Searches for control and user-defined tokens: the leftmost, and of several there the longest.
 pub(super) struct SpecialTokens {
-    /// Both kinds; the ids in the order of the patterns; the first `controls` are control tokens.
-    all: AhoCorasick,
-    ids: Vec<u32>,
-    controls: usize,
-    /// The user-defined ones alone, for where a control token may not be.
-    user_defined: AhoCorasick,
+    /// The texts to look for: those of the vocabulary, or what a normaliser makes of them.
+    texts: crate::metadata::Strings,
+    /// Positions in `texts`, for looking them up.
+    index: PrefixIndex,
+    /// The token of each text, whether it is one of control, and how it is found.
+    tokens: Vec<(u32, bool, Manner)>,
 }
 
 /// A special token in a text.
@@ -22,41 +32,92 @@ pub(super) struct Found {
     pub(super) end: usize,
 }
 
+/// A token to look for.
+pub(super) struct Special<'a> {
+    pub(super) id: u32,
+    pub(super) text: &'a str,
+    pub(super) is_control: bool,
+    pub(super) manner: Manner,
+}
+
 impl SpecialTokens {
-    pub(super) fn new(vocabulary: &Vocabulary) -> Result<Self, BuildError> {
-        let (mut ids, texts): (Vec<u32>, Vec<&str>) = vocabulary.of_kind(TokenKind::Control).unzip();
-        let (user_ids, user_texts): (Vec<u32>, Vec<&str>) = vocabulary.of_kind(TokenKind::UserDefined).unzip();
-        let controls = ids.len();
-        ids.extend(user_ids);
-        let build = |texts: &mut dyn Iterator<Item = &&str>| AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(texts);
-        Ok(Self { all: build(&mut texts.iter().chain(&user_texts))?, ids, controls, user_defined: build(&mut user_texts.iter())? })
+    /// # Errors
+    /// Names a token that is too long.
+    pub(super) fn new<'a>(specials: impl Iterator<Item = Special<'a>>) -> Result<Self, String> {
+        let mut texts = crate::metadata::Strings::default();
+        let mut tokens = Vec::new();
+        for special in specials.filter(|special| !special.text.is_empty()) {
+            if special.text.len() > MAX_SPECIAL || !texts.push(special.text) {
+                return Err(format!("special token {} has {} bytes; expected at most {MAX_SPECIAL}", special.id, special.text.len()));
+            }
+            tokens.push((special.id, special.is_control, special.manner));
+        }
+        let index = PrefixIndex::new(&texts, 0..tokens.len() as u32);
+        Ok(Self { texts, index, tokens })
+    }
+
+    /// All control and user-defined tokens of `vocabulary`, as they are written there.
+    ///
+    /// # Errors
+    /// As [`SpecialTokens::new`].
+    pub(super) fn of(vocabulary: &Vocabulary) -> Result<Self, String> {
+        let of_kind = |kind| {
+            let tokens = vocabulary.of_kind(kind);
+            tokens.map(move |(id, text)| Special { id, text, is_control: kind == TokenKind::Control, manner: Manner::default() })
+        };
+        Self::new(of_kind(TokenKind::Control).chain(of_kind(TokenKind::UserDefined)))
+    }
+
+    /// The token of control or markup that is written `text`.
+    pub(super) fn id(&self, text: &str) -> Option<u32> {
+        let (_, place) = self.index.prefixes(&self.texts, text.as_bytes()).find(|&(length, _)| length == text.len())?;
+        self.tokens.get(place as usize).map(|&(id, ..)| id)
     }
 
     /// The special tokens of `text` from left to right. A control token counts only where `control_at` says so of its
     /// byte range; elsewhere its characters are text like any other.
     pub(super) fn find(&self, text: &str, control_at: impl Fn(usize, usize) -> bool) -> impl Iterator<Item = Found> {
-        let mut position = 0;
+        let mut position = if self.index.is_empty() { text.len() } else { 0 };
+        // Where text not yet given out begins.
+        let mut free = 0;
         std::iter::from_fn(move || {
-            // Where to search from; `position` is where text not yet given out begins.
-            let mut from = position;
-            loop {
-                let found = self.all.find(Input::new(text).range(from..))?;
-                let index = found.pattern().as_usize();
-                if index < self.controls && !control_at(found.start(), found.end()) {
-                    // A user-defined token may begin inside the text that is no control token after all.
-                    if let Some(inner) = self.user_defined.find(Input::new(text).range(from..))
-                        && inner.start() <= found.start()
-                    {
-                        position = inner.end();
-                        let id = self.ids[self.controls + inner.pattern().as_usize()];
-                        return Some(Found { id, start: inner.start(), end: inner.end() });
+            while position < text.len() {
+                let start = position;
+                match self.longest_at(text, start, &control_at) {
+                    Some((length, id, manner)) => {
+                        let found = extended(text, free, start..start + length, manner);
+                        position = found.end;
+                        free = found.end;
+                        return Some(Found { id, start: found.start, end: found.end });
                     }
-                    from = found.start() + text[found.start()..].chars().next().map_or(1, char::len_utf8);
-                    continue;
+                    None => position += text[position..].chars().next().map_or(1, char::len_utf8),
                 }
-                position = found.end();
-                return Some(Found { id: self.ids[index], start: found.start(), end: found.end() });
             }
+            None
         })
     }
+
+    /// The longest token that may be at `start`.
+    fn longest_at(&self, text: &str, start: usize, control_at: &impl Fn(usize, usize) -> bool) -> Option<(usize, u32, Manner)> {
+        let allowed = |(length, place): (usize, u32)| {
+            let &(id, is_control, manner) = self.tokens.get(place as usize)?;
+            let end = start + length;
+            let alone = || !text[..start].ends_with(is_word) && !text[end..].starts_with(is_word);
+            let allowed = (!is_control || control_at(start, end)) && (!manner.single_word || alone());
+            allowed.then_some((length, id, manner))
+        };
+        self.index.prefixes(&self.texts, &text.as_bytes()[start..]).filter_map(allowed).last()
+    }
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+/// `range` with the white space that goes with the token, from `free` on.
+fn extended(text: &str, free: usize, range: std::ops::Range<usize>, manner: Manner) -> std::ops::Range<usize> {
+    let start = if manner.takes_before { free + text[free..range.start].trim_end().len() } else { range.start };
+    let rest = &text[range.end..];
+    let after = if manner.takes_after { rest.len() - rest.trim_start().len() } else { 0 };
+    start..range.end + after
 }

@@ -1,183 +1,242 @@
-//! Splitting text into the words that byte-pair encoding then works on, one at a time.
+//! Splitting text by a pattern, in linear time.
 
-use regex::Regex;
+use std::ops::Range;
 
-/// How a tokenizer splits text, by its name in `tokenizer.ggml.pre`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rules {
-    /// GPT-2: contractions, words, numbers, punctuation, each with the space before it.
-    Gpt2,
-    /// As GPT-2 after each digit has been set apart (SmolLM, StarCoder, Command R).
-    Digits,
-    /// What files converted before rules had names are read with.
-    Default,
-    /// Qwen 2 to 3: digits apart, line breaks kept together, text composed.
-    Qwen2,
-    /// Llama 3: up to three digits together, line breaks kept together.
-    Llama3,
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson;
+use regex_automata::util::pool::Pool;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input, PatternID};
+
+/// The longest pattern, in bytes; the longest published one (DeepSeek LLM's letters) has about 1,100.
+const MAX_PATTERN: usize = 8 << 10;
+/// Bytes that a compiled pattern may take; published ones take under 1 MiB.
+const MAX_COMPILED: usize = 4 << 20;
+/// Steps of the automaton for each byte of text. Published patterns take two to four; a pattern made to scan the rest
+/// of the text for every match runs out.
+const STEPS_PER_BYTE: usize = 64;
+
+/// The published patterns' last resort: white space but for its last character where a word follows, which then begins
+/// the word. Looking ahead needs a backtracking engine, whose time a hostile text can drive up; here `\s+` is matched
+/// and the character given back.
+const FREED: &str = r"\s+(?!\S)";
+
+/// Possessive repetition in published patterns, and the plain one that matches the same: what is repeated cannot begin
+/// what follows, so that there is nothing to give back.
+const PLAIN: [(&str, &str); 2] =
+    [(r"[^\r\n\p{L}\p{N}]?+\p{L}", r"[^\r\n\p{L}\p{N}]?\p{L}"), (r"[^\s\p{L}\p{N}]++[\r\n]", r"[^\s\p{L}\p{N}]+[\r\n]")];
+
+/// A regular expression that tokenizers split by, with the meaning that the Oniguruma library gives it, and none but
+/// the one look-ahead that published patterns have.
+pub(super) struct Pattern {
+    forward: DFA,
+    backward: DFA,
+    caches: Pool<(Cache, Cache), Box<dyn Fn() -> (Cache, Cache) + Send + Sync>>,
+    /// The alternative that gives its last character back.
+    freed: Option<PatternID>,
 }
 
-impl Rules {
-    /// The names that files use, with the rules they mean.
-    pub(super) const NAMES: [(&'static str, Self); 9] = [
-        ("smollm", Self::Digits),
-        ("starcoder", Self::Digits),
-        ("gpt-2", Self::Gpt2),
-        ("gpt2", Self::Gpt2),
-        ("default", Self::Default),
-        ("qwen2", Self::Qwen2),
-        ("llama-bpe", Self::Llama3),
-        ("llama3", Self::Llama3),
-        ("llama-v3", Self::Llama3),
-    ];
-
-    /// The splits to make, each within the pieces of the one before.
-    fn stages(self) -> Vec<(&'static str, LastSpace)> {
-        const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
-        const QWEN2: &str =
-            concat!(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}", r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+");
-        const LLAMA3: &str =
-            concat!(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}", r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+");
-        match self {
-            Self::Gpt2 => vec![(GPT2, LastSpace::Freed)],
-            Self::Digits => vec![(r"\p{N}", LastSpace::Kept), (GPT2, LastSpace::Freed)],
-            Self::Default => vec![
-                (r"[\p{P}\$\+<=>\^~\|`]+", LastSpace::Kept),
-                (GPT2, LastSpace::Freed),
-                (r"\p{N}+", LastSpace::Kept),
-                ("[0-9][0-9][0-9]", LastSpace::Kept),
-            ],
-            Self::Qwen2 => vec![(QWEN2, LastSpace::FreedUnlessLineBreak)],
-            Self::Llama3 => vec![(LLAMA3, LastSpace::FreedUnlessLineBreak)],
+impl Pattern {
+    /// Compiles `source`.
+    ///
+    /// # Errors
+    /// What is wrong with it, or not supported: look-around other than `\s+(?!\S)` as the last alternative but one,
+    /// back-references, possessive repetition, word boundaries, matches of nothing, and patterns over the limits.
+    pub(super) fn new(source: &str) -> Result<Self, String> {
+        if source.len() > MAX_PATTERN {
+            return Err(format!("the pattern has {} bytes; expected at most {MAX_PATTERN}", source.len()));
         }
-    }
-
-    /// Whether text is brought to Unicode's composed form (NFC) first.
-    pub(super) fn compose(self) -> bool {
-        self == Self::Qwen2
-    }
-
-    /// Whether a word that is itself a token is taken whole, whatever the merges would make of it.
-    pub(super) fn whole_words_first(self) -> bool {
-        self == Self::Llama3
-    }
-
-    /// Whether a beginning-of-sequence token is expected where the file does not say.
-    pub(super) fn add_bos(self) -> bool {
-        self == Self::Llama3
-    }
-}
-
-/// What a stage does with the last character of a run of white space before a word.
-///
-/// The published patterns end in `\s+(?!\S)|\s+`: all of the run but its last character, which then begins the word.
-/// Looking ahead needs a backtracking engine, whose time a hostile text can drive up; so the patterns here end in
-/// `\s+`, which runs in linear time, and the last character is given back after the match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LastSpace {
-    /// The pattern has no such ending.
-    Kept,
-    /// Given back.
-    Freed,
-    /// Given back, except from runs that end in a line break: those are matches of `\s*[\r\n]+`, which comes first.
-    FreedUnlessLineBreak,
-}
-
-impl LastSpace {
-    /// Where `matched` ends, given whether more text follows it.
-    fn end(self, matched: &str, text_follows: bool) -> usize {
-        let whole = matched.len();
-        if self == Self::Kept || !text_follows || !matched.chars().all(char::is_whitespace) {
-            return whole;
+        let plain = PLAIN.iter().fold(source.to_owned(), |source, (possessive, plain)| source.replace(possessive, plain));
+        let source = plain.as_str();
+        if has_possessive(source) {
+            return Err("possessive repetition (`?+`, `*+`, `++`) is not supported".to_owned());
         }
-        match matched.char_indices().next_back() {
-            // A run of one character stays a word of its own.
-            None | Some((0, _)) => whole,
-            Some((_, '\r' | '\n')) if self == Self::FreedUnlessLineBreak => whole,
-            Some((last, _)) => last,
+        let (alternatives, freed) = alternatives(source)?;
+        let forward = compile(&alternatives, false)?;
+        let backward = compile(&alternatives, true)?;
+        let minimum = |dfa: &DFA| dfa.get_nfa().has_empty();
+        if minimum(&forward) {
+            return Err("the pattern matches nothing at all, which would split between all characters".to_owned());
         }
-    }
-}
-
-/// Compiled rules.
-pub(super) struct Splitter {
-    stages: Vec<(Regex, LastSpace)>,
-}
-
-impl Splitter {
-    pub(super) fn new(rules: Rules) -> Result<Self, regex::Error> {
-        let compile = |(pattern, last_space)| Ok((Regex::new(pattern)?, last_space));
-        Ok(Self { stages: rules.stages().into_iter().map(compile).collect::<Result<_, _>>()? })
+        let (one, other) = (forward.clone(), backward.clone());
+        let caches = Pool::new(Box::new(move || (one.create_cache(), other.create_cache())) as Box<dyn Fn() -> _ + Send + Sync>);
+        Ok(Self { forward, backward, caches, freed })
     }
 
-    /// The words of `text`, which together are all of it.
-    pub(super) fn split<'t>(&self, text: &'t str) -> Vec<&'t str> {
-        let mut pieces = vec![text];
-        for (pattern, last_space) in &self.stages {
-            let mut finer = Vec::with_capacity(text.len() / 4 + 1);
-            for piece in pieces {
-                split_piece(pattern, *last_space, piece, &mut finer);
-            }
-            pieces = finer;
+    /// A pattern that finds `text` itself.
+    ///
+    /// # Errors
+    /// As [`Pattern::new`].
+    pub(super) fn literal(text: &str) -> Result<Self, String> {
+        let escaped: String = text.chars().flat_map(|c| if c.is_ascii_punctuation() { vec!['\\', c] } else { vec![c] }).collect();
+        Self::new(&escaped)
+    }
+
+    /// The matches in `text` from left to right.
+    ///
+    /// # Errors
+    /// Says that the pattern takes more than linear time on this text.
+    pub(super) fn find_all(&self, text: &str) -> Result<Vec<Range<usize>>, String> {
+        let mut caches = self.caches.get();
+        let (forward, backward) = &mut *caches;
+        let mut search = Search { pattern: self, text, steps: text.len().saturating_mul(STEPS_PER_BYTE).saturating_add(4096) };
+        let mut found = Vec::new();
+        let mut position = 0;
+        while position < text.len() {
+            let Some((alternative, end)) = search.end(forward, position)? else {
+                break;
+            };
+            let start = search.start(backward, alternative, position..end)?;
+            let end = if Some(alternative) == self.freed { freed_end(text, start..end) } else { end };
+            found.push(start..end);
+            position = end;
         }
-        pieces
+        Ok(found)
     }
 }
 
-/// Appends the matches of `pattern` in `piece`, and what lies between them.
-fn split_piece<'t>(pattern: &Regex, last_space: LastSpace, piece: &'t str, words: &mut Vec<&'t str>) {
-    let mut position = 0;
-    while let Some(found) = pattern.find_at(piece, position) {
-        let end = found.start() + last_space.end(found.as_str(), found.end() < piece.len());
-        if position < found.start() {
-            words.push(&piece[position..found.start()]);
-        }
-        words.push(&piece[found.start()..end]);
-        position = end;
-    }
-    if position < piece.len() {
-        words.push(&piece[position..]);
-    }
+/// Where a run of white space ends once its last character is given back: not at the end of the text, and not a run of
+/// one character, which stays a word of its own.
+fn freed_end(text: &str, run: Range<usize>) -> usize {
+    let last = text[run.clone()].char_indices().next_back().map_or(0, |(at, _)| at);
+    if run.end == text.len() || last == 0 { run.end } else { run.start + last }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// One pass over a text, with the steps that are left to it.
+struct Search<'p, 't> {
+    pattern: &'p Pattern,
+    text: &'t str,
+    steps: usize,
+}
 
-    fn words(rules: Rules, text: &str) -> Vec<&str> {
-        Splitter::new(rules).unwrap().split(text)
+impl Search<'_, '_> {
+    fn step(&mut self) -> Result<(), String> {
+        self.steps = self.steps.checked_sub(1).ok_or_else(|| {
+            format!("the splitting pattern takes more than {STEPS_PER_BYTE} steps a byte on a text of {} bytes", self.text.len())
+        })?;
+        Ok(())
     }
 
-    #[test]
-    fn white_space_before_a_word_gives_its_last_character_to_it() {
-        assert_eq!(words(Rules::Gpt2, "a   b"), ["a", "  ", " b"]);
-        assert_eq!(words(Rules::Gpt2, "a \n\nb  "), ["a", " \n", "\n", "b", "  "]);
-        assert_eq!(words(Rules::Qwen2, "a \n\nb  "), ["a", " \n\n", "b", "  "]);
-        assert_eq!(words(Rules::Llama3, "x\u{3000}\u{3000}y"), ["x", "\u{3000}", "\u{3000}y"]);
-    }
-
-    #[test]
-    fn numbers_split_as_each_rule_says() {
-        assert_eq!(words(Rules::Gpt2, "in 2024!"), ["in", " 2024", "!"]);
-        assert_eq!(words(Rules::Digits, "in 20!"), ["in", " ", "2", "0", "!"]);
-        assert_eq!(words(Rules::Qwen2, "in 20!"), ["in", " ", "2", "0", "!"]);
-        assert_eq!(words(Rules::Llama3, "20245"), ["202", "45"]);
-        assert_eq!(words(Rules::Default, "a+12345"), ["a", "+", "123", "45"]);
-    }
-
-    #[test]
-    fn contractions_follow_the_rule_s_case() {
-        assert_eq!(words(Rules::Gpt2, "we'll WE'LL"), ["we", "'ll", " WE", "'", "LL"]);
-        assert_eq!(words(Rules::Qwen2, "we'll WE'LL"), ["we", "'ll", " WE", "'LL"]);
-    }
-
-    #[test]
-    fn long_runs_take_linear_time() {
-        for rules in [Rules::Gpt2, Rules::Digits, Rules::Default, Rules::Qwen2, Rules::Llama3] {
-            for unit in [" ", "\n", " \n", "a", "'", "1", "!\n "] {
-                let text = unit.repeat(1 << 18);
-                assert_eq!(words(rules, &text).concat(), text);
+    /// The end of the leftmost match from `position` on, and the alternative that matched: the first that can.
+    fn end(&mut self, cache: &mut Cache, position: usize) -> Result<Option<(PatternID, usize)>, String> {
+        let dfa = &self.pattern.forward;
+        let input = Input::new(self.text).range(position..);
+        let mut state = dfa.start_state_forward(cache, &input).map_err(|error| error.to_string())?;
+        let mut found = None;
+        // A match shows one byte after its end.
+        for (at, &byte) in self.text.as_bytes().iter().enumerate().skip(position) {
+            self.step()?;
+            state = dfa.next_state(cache, state, byte).map_err(|error| error.to_string())?;
+            if state.is_match() {
+                found = Some((dfa.match_pattern(cache, state, 0), at));
+            } else if state.is_dead() {
+                return Ok(found);
+            } else if state.is_quit() {
+                return Err(format!("the splitting pattern cannot go past byte {byte:#04x}"));
             }
         }
+        state = dfa.next_eoi_state(cache, state).map_err(|error| error.to_string())?;
+        if state.is_match() {
+            found = Some((dfa.match_pattern(cache, state, 0), self.text.len()));
+        }
+        Ok(found)
     }
+
+    /// The start of the match of `alternative` that ends where `range` does.
+    fn start(&mut self, cache: &mut Cache, alternative: PatternID, range: Range<usize>) -> Result<usize, String> {
+        let dfa = &self.pattern.backward;
+        let input = Input::new(self.text).range(range.clone()).anchored(Anchored::Pattern(alternative));
+        let mut state = dfa.start_state_reverse(cache, &input).map_err(|error| error.to_string())?;
+        let mut start = range.end;
+        for at in range.clone().rev() {
+            self.step()?;
+            state = dfa.next_state(cache, state, self.text.as_bytes()[at]).map_err(|error| error.to_string())?;
+            if state.is_match() {
+                start = at + 1;
+            } else if state.is_dead() {
+                return Ok(start);
+            }
+        }
+        state = match range.start {
+            0 => dfa.next_eoi_state(cache, state),
+            before => dfa.next_state(cache, state, self.text.as_bytes()[before - 1]),
+        }
+        .map_err(|error| error.to_string())?;
+        Ok(if state.is_match() { range.start } else { start })
+    }
+}
+
+/// An automaton for `alternatives`; `backward` reads from a match's end and finds the longest.
+fn compile(alternatives: &[&str], backward: bool) -> Result<DFA, String> {
+    let kind = if backward { regex_automata::MatchKind::All } else { regex_automata::MatchKind::LeftmostFirst };
+    DFA::builder()
+        // Oniguruma's `^` and `$` mean lines.
+        .syntax(syntax::Config::new().multi_line(true).nest_limit(64))
+        .thompson(thompson::Config::new().reverse(backward).nfa_size_limit(Some(MAX_COMPILED)))
+        .configure(DFA::config().match_kind(kind).starts_for_each_pattern(backward).skip_cache_capacity_check(true))
+        .build_many(alternatives)
+        .map_err(|error| match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        })
+}
+
+/// The alternatives of `source` around [`FREED`], which becomes `\s+`, and the one which that is.
+fn alternatives(source: &str) -> Result<(Vec<&str>, Option<PatternID>), String> {
+    let unsupported = || format!("look-around other than `{FREED}` before a last `\\s+` is not supported");
+    let Some(at) = source.find(FREED) else {
+        return Ok((vec![source], None));
+    };
+    let (before, after) = (&source[..at], &source[at + FREED.len()..]);
+    let closes = is_whole(before.strip_suffix('|').unwrap_or(before));
+    if !closes || !matches!(after, "" | r"|\s+" | r"|\s") {
+        return Err(unsupported());
+    }
+    match before.strip_suffix('|') {
+        Some(before) => Ok((vec![before, r"\s+"], Some(PatternID::new_unchecked(1)))),
+        None if before.is_empty() => Ok((vec![r"\s+"], Some(PatternID::ZERO))),
+        None => Err(unsupported()),
+    }
+}
+
+/// Whether no group or class of `source` is left open.
+fn is_whole(source: &str) -> bool {
+    let (mut groups, mut classes) = (0_usize, 0_usize);
+    let mut characters = source.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => {
+                characters.next();
+            }
+            '[' => classes += 1,
+            ']' => classes = classes.saturating_sub(1),
+            '(' if classes == 0 => groups += 1,
+            ')' if classes == 0 => groups = groups.saturating_sub(1),
+            _ => {}
+        }
+    }
+    groups == 0 && classes == 0
+}
+
+/// Whether a repetition is followed by `+`: Oniguruma then gives nothing back, where the engine here would repeat the
+/// repetition.
+fn has_possessive(source: &str) -> bool {
+    let mut classes = 0_usize;
+    let mut repeats = false;
+    let mut characters = source.chars();
+    while let Some(character) = characters.next() {
+        let repeated = repeats;
+        repeats = false;
+        match character {
+            '\\' => {
+                characters.next();
+            }
+            '[' => classes += 1,
+            ']' => classes = classes.saturating_sub(1),
+            '+' if classes == 0 && repeated => return true,
+            '+' | '*' | '?' if classes == 0 => repeats = true,
+            _ => {}
+        }
+    }
+    false
 }

@@ -67,6 +67,15 @@ impl Gguf {
         self.entry(key, 9, &array(5, values.len() as u64, &bytes))
     }
 
+    pub(crate) fn f32s(self, key: &str, values: &[f32]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.entry(key, 9, &array(6, values.len() as u64, &bytes))
+    }
+
+    pub(crate) fn u8s(self, key: &str, values: &[u8]) -> Self {
+        self.entry(key, 9, &array(0, values.len() as u64, values))
+    }
+
     /// A tensor record; dimensions as the format stores them, the contiguous one first.
     pub(crate) fn tensor(mut self, name: &str, dims: &[u64], kind: u32, offset: u64) -> Self {
         let dims_bytes: Vec<u8> = dims.iter().flat_map(|dim| dim.to_le_bytes()).collect();
