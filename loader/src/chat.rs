@@ -7,8 +7,9 @@ use minijinja::value::Value;
 use serde_json::Map;
 
 use crate::LoadError;
+use crate::hub::{Beside, HubFiles, MAX_TEMPLATE, TOKEN_NAMES, Templates};
 use crate::metadata::Metadata;
-use crate::tokenizer::control_texts;
+use crate::tokenizer::{control_texts, hub_control_texts};
 
 mod environment;
 mod guard;
@@ -20,8 +21,10 @@ pub use time::CivilTime;
 use guard::{Guard, Marking};
 
 const TEMPLATE_KEY: &str = "tokenizer.chat_template";
-/// The name under which the environment knows the template, as its errors print it.
+const TOOLS_TEMPLATE_KEY: &str = "tokenizer.chat_template.tool_use";
+/// The names under which the environment knows the templates, as its errors print them.
 const TEMPLATE_NAME: &str = "chat_template";
+const TOOLS_TEMPLATE_NAME: &str = "tool_use";
 /// Tokens that templates refer to by name, with the entries that hold their ids.
 const NAMED_TOKENS: [(&str, &str); 4] = [
     ("bos_token", "tokenizer.ggml.bos_token_id"),
@@ -108,13 +111,15 @@ impl Prompt {
 pub struct ChatTemplate {
     file: String,
     environment: Environment<'static>,
+    has_tools_template: bool,
     guard: Guard,
     /// `bos_token` and its like.
     tokens: Vec<(&'static str, String)>,
 }
 
 impl ChatTemplate {
-    /// Compiles `tokenizer.chat_template`; `None` where the file has none.
+    /// Compiles `tokenizer.chat_template`, and `tokenizer.chat_template.tool_use`, which is taken where tools are given;
+    /// `None` where the file has none.
     ///
     /// # Errors
     /// [`LoadError::Template`] with the line of a syntax error; [`LoadError::BadValue`] or [`LoadError::MissingKey`]
@@ -123,6 +128,7 @@ impl ChatTemplate {
         let Some(source) = metadata.optional(TEMPLATE_KEY, Metadata::str)? else {
             return Ok(None);
         };
+        let with_tools = metadata.optional(TOOLS_TEMPLATE_KEY, Metadata::str)?;
         let vocabulary = metadata.strings("tokenizer.ggml.tokens")?;
         let mut tokens = Vec::new();
         for (name, key) in NAMED_TOKENS {
@@ -131,16 +137,44 @@ impl ChatTemplate {
                 tokens.push((name, text.to_owned()));
             }
         }
-        Self::compile(metadata.file(), source, tokens, control_texts(metadata)?).map(Some)
+        Self::compile(metadata.file(), source, with_tools, tokens, control_texts(metadata)?).map(Some)
     }
 
-    /// Compiles `source`. `tokens` are the variables such as `bos_token`; `controls` are the texts of all control
-    /// tokens, which stay text where a user wrote them.
-    fn compile(file: &str, source: &str, tokens: Vec<(&'static str, String)>, controls: Vec<String>) -> Result<Self, LoadError> {
+    /// Compiles the chat template of a repository in the layout of the Hugging Face hub: `chat_template.jinja`, or that
+    /// of `tokenizer_config.json`, which may be several by name, of which `tool_use` is taken where tools are given and
+    /// `default` elsewhere. `None` where there is none.
+    ///
+    /// # Errors
+    /// [`LoadError::Template`] with the line of a syntax error; [`LoadError::BadValue`] for templates that are no UTF-8 or
+    /// too long, and lists of templates without a `default`; [`LoadError::MissingFile`] without
+    /// a `tokenizer.json`, whose control tokens must stay text where users write them.
+    pub fn from_hub(files: &HubFiles<'_>) -> Result<Option<Self>, LoadError> {
+        let beside = Beside::read(files)?;
+        let Some((file, source, with_tools)) = published(files, &beside.templates)? else {
+            return Ok(None);
+        };
+        let controls = hub_control_texts(files)?;
+        let named = TOKEN_NAMES.into_iter().filter_map(|name| Some((name, beside.token(name)?.to_owned())));
+        Self::compile(&file, source, with_tools, named.collect(), controls).map(Some)
+    }
+
+    /// Compiles `source`, and the template to take where tools are given. `tokens` are the variables such as `bos_token`;
+    /// `controls` are the texts of all control tokens, which stay text where a user wrote them.
+    fn compile(
+        file: &str,
+        source: &str,
+        with_tools: Option<&str>,
+        tokens: Vec<(&'static str, String)>,
+        controls: Vec<String>,
+    ) -> Result<Self, LoadError> {
         let source = environment::without_generation_tags(source);
-        let guard = Guard::new(controls, &source);
-        let environment = environment::build(TEMPLATE_NAME, source.into_owned()).map_err(|error| failed(file, &error))?;
-        Ok(Self { file: file.to_owned(), environment, guard, tokens })
+        let with_tools = with_tools.map(environment::without_generation_tags);
+        let guard = Guard::new(controls, &format!("{source}\n{}", with_tools.as_deref().unwrap_or_default()));
+        let has_tools_template = with_tools.is_some();
+        let named = [(TEMPLATE_NAME, source)].into_iter().chain(with_tools.map(|source| (TOOLS_TEMPLATE_NAME, source)));
+        let named = named.map(|(name, source)| (name, source.into_owned()));
+        let environment = environment::build(named).map_err(|error| failed(file, &error))?;
+        Ok(Self { file: file.to_owned(), environment, has_tools_template, guard, tokens })
     }
 
     /// Renders a conversation.
@@ -155,7 +189,9 @@ impl ChatTemplate {
 
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(environment::fuel(messages.len(), size)));
-        let template = environment.get_template(TEMPLATE_NAME).map_err(|error| failed(&self.file, &error))?;
+        let tools = options.extra.get("tools").is_some_and(|tools| !tools.is_null());
+        let name = if tools && self.has_tools_template { TOOLS_TEMPLATE_NAME } else { TEMPLATE_NAME };
+        let template = environment.get_template(name).map_err(|error| failed(&self.file, &error))?;
         let mut output = Limited { bytes: Vec::new(), limit: environment::output_limit(size) };
         let rendered = template.render_captured_to(context, &mut output).map(|_| ());
         if output.bytes.len() >= output.limit {
@@ -190,6 +226,40 @@ impl ChatTemplate {
 
     fn error(&self, reason: String) -> LoadError {
         LoadError::Template { file: self.file.clone(), reason }
+    }
+}
+
+/// The file that has a repository's template, the template, and the one for conversations with tools.
+type Published<'a> = (String, &'a str, Option<&'a str>);
+
+fn published<'a>(files: &HubFiles<'a>, templates: &'a Templates) -> Result<Option<Published<'a>>, LoadError> {
+    let config = files.path("tokenizer_config.json");
+    let bad = |file: String, expected: String, got: String| LoadError::BadValue { file, key: TEMPLATE_NAME.to_owned(), expected, got };
+    if let Some(bytes) = files.chat_template {
+        let file = files.path("chat_template.jinja");
+        if bytes.len() > MAX_TEMPLATE {
+            return Err(bad(file, format!("at most {MAX_TEMPLATE} bytes"), bytes.len().to_string()));
+        }
+        return match std::str::from_utf8(bytes) {
+            Ok(source) => Ok(Some((file, source, None))),
+            Err(error) => Err(bad(file, "UTF-8".to_owned(), error.to_string())),
+        };
+    }
+    match templates {
+        Templates::None => Ok(None),
+        Templates::One(source) => Ok(Some((config, source, None))),
+        Templates::Named(list) => {
+            let named = |wanted: &str| list.iter().find(|(name, _)| name == wanted).map(|(_, source)| source.as_str());
+            match (named("default"), list.as_slice()) {
+                (Some(source), _) => Ok(Some((config, source, named("tool_use")))),
+                (None, []) => Ok(None),
+                (None, [(_, only)]) => Ok(Some((config, only, None))),
+                (None, list) => {
+                    let names: Vec<&str> = list.iter().take(8).map(|(name, _)| name.as_str()).collect();
+                    Err(bad(config, "a list with a template called \"default\"".to_owned(), names.join(", ")))
+                }
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::chat::ChatTemplate;
+use crate::hub::HubFiles;
 use crate::huggingface::{self, Packed, Refusal, Sidecar, Sidecars};
 use crate::metadata::Metadata;
 use crate::names::{NameIndex, closest};
@@ -160,17 +161,20 @@ impl Checkpoint {
         Err(LoadError::Unsupported { file: name.to_owned(), found, advice: format!("leave {path} out: give the directory") })
     }
 
-    /// The error for a repository, whose tokenizer cannot be built yet.
-    async fn no_tokenizer(&self) -> Result<LoadError, LoadError> {
-        let file = self.name.clone();
-        Ok(match self.sidecar(Sidecar::Tokenizer).await? {
-            None => {
-                LoadError::MissingFile { file, path: Sidecar::Tokenizer.path().to_owned(), why: "it turns text into tokens".to_owned() }
-            }
-            Some(_) => {
-                let (found, advice) = ("the tokenizer of a repository".to_owned(), "use a GGUF conversion to run the model".to_owned());
-                LoadError::Unsupported { file, found, advice }
-            }
+    /// Gives `build` the repository's files that describe tokens and conversations.
+    async fn with_hub_files<T>(&self, build: impl FnOnce(&HubFiles<'_>) -> Result<T, LoadError>) -> Result<T, LoadError> {
+        let tokenizer = self.sidecar(Sidecar::Tokenizer).await?;
+        let tokenizer_config = self.sidecar(Sidecar::TokenizerConfig).await?;
+        let special_tokens_map = self.sidecar(Sidecar::SpecialTokensMap).await?;
+        let generation_config = self.sidecar(Sidecar::GenerationConfig).await?;
+        let chat_template = self.sidecar(Sidecar::ChatTemplate).await?;
+        build(&HubFiles {
+            name: &self.name,
+            tokenizer_json: tokenizer.as_deref(),
+            tokenizer_config: tokenizer_config.as_deref(),
+            special_tokens_map: special_tokens_map.as_deref(),
+            generation_config: generation_config.as_deref(),
+            chat_template: chat_template.as_deref(),
         })
     }
 
@@ -308,22 +312,22 @@ impl Checkpoint {
     /// only now.
     ///
     /// # Errors
-    /// See [`Tokenizer::from_metadata`].
+    /// See [`Tokenizer::from_metadata`] and [`Tokenizer::from_hub`].
     pub async fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
         match self.dialect {
             Dialect::Gguf => Tokenizer::from_metadata(&self.metadata),
-            Dialect::HuggingFace => Err(self.no_tokenizer().await?),
+            Dialect::HuggingFace => self.with_hub_files(Tokenizer::from_hub).await,
         }
     }
 
     /// Compiles the chat template; `None` where the model has none.
     ///
     /// # Errors
-    /// See [`ChatTemplate::from_metadata`].
+    /// See [`ChatTemplate::from_metadata`] and [`ChatTemplate::from_hub`].
     pub async fn chat_template(&self) -> Result<Option<ChatTemplate>, LoadError> {
         match self.dialect {
             Dialect::Gguf => ChatTemplate::from_metadata(&self.metadata),
-            Dialect::HuggingFace => Ok(None),
+            Dialect::HuggingFace => self.with_hub_files(ChatTemplate::from_hub).await,
         }
     }
 }

@@ -25,8 +25,6 @@ pub struct HubFiles<'a> {
     pub generation_config: Option<&'a [u8]>,
     /// `chat_template.jinja`: the chat template, which goes before that of `tokenizer_config.json`.
     pub chat_template: Option<&'a [u8]>,
-    /// Whether there is a `tokenizer.model` or `spiece.model`, for the error where there is no `tokenizer.json`.
-    pub has_sentencepiece: bool,
 }
 
 impl HubFiles<'_> {
@@ -55,6 +53,7 @@ pub(crate) enum Templates {
     #[default]
     None,
     One(String),
+    /// Names and templates.
     Named(Vec<(String, String)>),
 }
 

@@ -43,18 +43,24 @@ pub enum Sidecar {
     Tokenizer,
     /// `tokenizer_config.json`.
     TokenizerConfig,
+    /// `special_tokens_map.json`.
+    SpecialTokensMap,
+    /// `generation_config.json`, whose entries are in the metadata too.
+    GenerationConfig,
     /// `chat_template.jinja`.
     ChatTemplate,
 }
 
 impl Sidecar {
-    const ALL: [Self; 3] = [Self::Tokenizer, Self::TokenizerConfig, Self::ChatTemplate];
+    const ALL: [Self; 5] = [Self::Tokenizer, Self::TokenizerConfig, Self::SpecialTokensMap, Self::GenerationConfig, Self::ChatTemplate];
 
     /// The file's path in a repository.
     pub fn path(self) -> &'static str {
         match self {
             Self::Tokenizer => "tokenizer.json",
             Self::TokenizerConfig => "tokenizer_config.json",
+            Self::SpecialTokensMap => "special_tokens_map.json",
+            Self::GenerationConfig => GENERATION,
             Self::ChatTemplate => "chat_template.jinja",
         }
     }
@@ -63,7 +69,7 @@ impl Sidecar {
     fn most(self) -> u64 {
         match self {
             Self::Tokenizer => 128 << 20,
-            Self::TokenizerConfig => 16 << 20,
+            Self::TokenizerConfig | Self::SpecialTokensMap | Self::GenerationConfig => 16 << 20,
             Self::ChatTemplate => 1 << 20,
         }
     }
@@ -71,7 +77,7 @@ impl Sidecar {
 
 /// The sidecars that a repository has; none is read before it is asked for.
 #[derive(Clone, Default)]
-pub(crate) struct Sidecars([Option<Arc<dyn Source>>; 3]);
+pub(crate) struct Sidecars([Option<Arc<dyn Source>>; 5]);
 
 impl Sidecars {
     async fn find(repository: &dyn Repository) -> Result<Self, LoadError> {
@@ -83,10 +89,12 @@ impl Sidecars {
     }
 
     pub(crate) async fn read(&self, sidecar: Sidecar) -> Result<Option<Cow<'_, [u8]>>, LoadError> {
-        let [tokenizer, tokenizer_config, chat_template] = &self.0;
+        let [tokenizer, tokenizer_config, special_tokens_map, generation_config, chat_template] = &self.0;
         let source = match sidecar {
             Sidecar::Tokenizer => tokenizer,
             Sidecar::TokenizerConfig => tokenizer_config,
+            Sidecar::SpecialTokensMap => special_tokens_map,
+            Sidecar::GenerationConfig => generation_config,
             Sidecar::ChatTemplate => chat_template,
         };
         match source {

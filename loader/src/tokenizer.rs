@@ -25,6 +25,7 @@ mod split;
 mod vocabulary;
 
 pub use decoder::Decoder;
+pub(crate) use from_hub::control_texts as hub_control_texts;
 pub(crate) use vocabulary::control_texts;
 
 use model::Model;
@@ -83,16 +84,11 @@ impl Tokenizer {
     /// Builds the tokenizer of a repository in the layout of the Hugging Face hub.
     ///
     /// # Errors
-    /// [`LoadError::Unsupported`] without a `tokenizer.json`; [`LoadError::BadValue`], naming the file and the part, for
+    /// [`LoadError::MissingFile`] without a `tokenizer.json`; [`LoadError::BadValue`], naming the file and the part, for
     /// files that are no such JSON, parts of the `tokenizers` library that are not known here, patterns that cannot be
     /// matched in linear time, and vocabularies and merges that contradict themselves.
     pub fn from_hub(files: &HubFiles<'_>) -> Result<Self, LoadError> {
         from_hub::build(files)
-    }
-
-    /// The texts of the control tokens, for templates to guard.
-    pub(crate) fn control_texts(&self) -> impl Iterator<Item = &str> {
-        self.vocabulary.of_kind(vocabulary::TokenKind::Control).map(|(_, text)| text)
     }
 
     /// The ids of `text`. No beginning-of-sequence token is added: see [`Tokenizer::add_bos`].

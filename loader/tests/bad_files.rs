@@ -236,17 +236,13 @@ fn bad_tokenizers_are_refused() {
     check(
         vec![
             Bad("no model", replaced(MODEL, |file| file), &["metadata has no `tokenizer.ggml.model`"]),
-            Bad(
-                "another model",
-                replaced(MODEL, |file| file.str(MODEL, "llama")),
-                &["`tokenizer.ggml.model`", "\"gpt2\"", "got \"llama\""],
-            ),
+            Bad("another model", replaced(MODEL, |file| file.str(MODEL, "rwkv")), &["`tokenizer.ggml.model`", "\"gpt2\"", "got \"rwkv\""]),
             Bad("a model that is a number", replaced(MODEL, |file| file.u32(MODEL, 2)), &["expected a string, got u32 2"]),
             Bad("no rules", replaced(PRE, |file| file), &["metadata has no `tokenizer.ggml.pre`"]),
             Bad(
                 "unknown rules",
-                replaced(PRE, |file| file.str(PRE, "viking")),
-                &["`tokenizer.ggml.pre`", "\"smollm\", ", "\"qwen2\", ", "got \"viking\""],
+                replaced(PRE, |file| file.str(PRE, "superbpe")),
+                &["`tokenizer.ggml.pre`", "\"smollm\", ", "\"qwen2\", ", "got \"superbpe\""],
             ),
             Bad("no tokens", replaced(TOKENS, |file| file), &["metadata has no `tokenizer.ggml.tokens`"]),
             Bad("an empty vocabulary", replaced(TOKENS, |file| file.strs(TOKENS, [])), &["`tokenizer.ggml.token_type`", "0 values"]),

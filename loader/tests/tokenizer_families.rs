@@ -52,7 +52,7 @@ fn from_gguf(entries: &Value) -> Tokenizer {
             file = file.u32(&format!("tokenizer.ggml.{key}_token_id"), id as u32);
         }
     }
-    file.open().unwrap().tokenizer().unwrap()
+    pollster::block_on(file.open().unwrap().tokenizer()).unwrap()
 }
 
 fn base64(text: &str) -> Vec<u8> {
@@ -93,7 +93,7 @@ fn byte_level_rules_give_the_reference_s_ids_from_both_sources() {
             .i32s("tokenizer.ggml.token_type", &kinds(&fixture))
             .strs("tokenizer.ggml.tokens", texts(&fixture["tokens"]))
             .strs("tokenizer.ggml.merges", texts(&fixture["merges"]));
-        let from_gguf = file.open().unwrap().tokenizer().unwrap();
+        let from_gguf = pollster::block_on(file.open().unwrap().tokenizer()).unwrap();
         compare(&format!("{name} from GGUF"), &from_gguf, &strings, rule);
         let from_hub = from_hub(&byte_level_json(&fixture, rule), &json!({}));
         compare(&format!("{name} from tokenizer.json"), &from_hub, &strings, rule);

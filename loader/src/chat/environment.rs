@@ -15,8 +15,8 @@ use super::time::CivilTime;
 /// Nesting of blocks, macros and calls; a call counts about ten. wasm32's stack is 1 MiB.
 const RECURSION_LIMIT: usize = 200;
 
-/// An environment with the one template `source` under `name`.
-pub(super) fn build(name: &'static str, source: String) -> Result<Environment<'static>, Error> {
+/// An environment with `templates`, each a name and a source.
+pub(super) fn build(templates: impl Iterator<Item = (&'static str, String)>) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_recursion_limit(RECURSION_LIMIT);
@@ -25,7 +25,9 @@ pub(super) fn build(name: &'static str, source: String) -> Result<Environment<'s
     environment.set_unknown_method_callback(unknown_method_callback);
     environment.add_filter("tojson", to_json);
     environment.add_function("raise_exception", raise_exception);
-    environment.add_template_owned(name, source)?;
+    for (name, source) in templates {
+        environment.add_template_owned(name, source)?;
+    }
     Ok(environment)
 }
 

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::ends::end_tokens;
 use super::model::{Fallback, Lexicon, Model, PairMerges, PairOptions, Unigram, WordPiece};
 use super::normalize::Normalizer;
 use super::special::{Manner, Special, SpecialTokens};
-use super::vocabulary::{TokenKind, Vocabulary, named_byte};
+use super::vocabulary::{MAX_SPECIAL, TokenKind, Vocabulary, named_byte};
 use super::{Affixes, Tokenizer};
 use crate::LoadError;
 use crate::hub::{Beside, HubFiles};
@@ -17,8 +19,9 @@ mod json;
 mod output;
 mod steps;
 
-use json::{AddedToken, ModelJson, Scores, TokenizerJson};
+use json::{AddedToken, AddedTokens, ModelJson, Scores, TokenizerJson};
 
+const FILE: &str = "tokenizer.json";
 /// Ids may leave out so many numbers in all.
 const MAX_GAPS: usize = 1 << 16;
 
@@ -37,30 +40,46 @@ impl Bad {
 }
 
 pub(super) fn build(files: &HubFiles<'_>) -> Result<Tokenizer, LoadError> {
-    let file = files.path("tokenizer.json");
-    let Some(bytes) = files.tokenizer_json else {
-        return Err(missing(files));
-    };
-    let read: TokenizerJson<'_> = serde_json::from_slice(bytes).map_err(|error| LoadError::BadValue {
-        file: file.clone(),
+    let read: TokenizerJson<'_> = parse(files)?;
+    let beside = Beside::read(files)?;
+    let file = files.path(FILE);
+    assemble(read, &beside, &file).map_err(|bad| LoadError::BadValue { file, key: bad.key, expected: bad.expected, got: bad.got })
+}
+
+/// The texts of the control tokens, for templates to guard, without the rest of the tokenizer.
+pub(crate) fn control_texts(files: &HubFiles<'_>) -> Result<Vec<String>, LoadError> {
+    let read: AddedTokens = parse(files)?;
+    let controls = read.added_tokens.into_iter().filter(|token| token.special && !token.content.is_empty());
+    let checked = controls.map(|token| match token.content.len() {
+        0..=MAX_SPECIAL => Ok(token.content),
+        len => Err(LoadError::BadValue {
+            file: files.path(FILE),
+            key: "added_tokens".to_owned(),
+            expected: format!("special tokens of at most {MAX_SPECIAL} bytes"),
+            got: format!("one of {len}"),
+        }),
+    });
+    checked.collect()
+}
+
+fn parse<'a, T: Deserialize<'a>>(files: &HubFiles<'a>) -> Result<T, LoadError> {
+    let bytes = files.tokenizer_json.ok_or_else(|| missing(files))?;
+    serde_json::from_slice(bytes).map_err(|error| LoadError::BadValue {
+        file: files.path(FILE),
         key: "(the whole file)".to_owned(),
         expected: "a tokenizer in JSON".to_owned(),
         got: error.to_string(),
-    })?;
-    let beside = Beside::read(files)?;
-    assemble(read, &beside, &file).map_err(|bad| LoadError::BadValue { file, key: bad.key, expected: bad.expected, got: bad.got })
+    })
 }
 
 /// The error for a repository without `tokenizer.json`.
 fn missing(files: &HubFiles<'_>) -> LoadError {
-    let found = if files.has_sentencepiece { "a tokenizer in tokenizer.model alone" } else { "a repository without tokenizer.json" };
-    LoadError::Unsupported {
+    LoadError::MissingFile {
         file: files.name.to_owned(),
-        found: found.to_owned(),
-        advice:
-            "put a tokenizer.json beside it (Python: transformers.AutoTokenizer.from_pretrained(directory).save_pretrained(directory)), \
-                 or use a GGUF conversion of the model, which holds its tokenizer"
-                .to_owned(),
+        path: FILE.to_owned(),
+        why: "it turns text into tokens, and a tokenizer.model alone is not read (transformers makes the one from the other: \
+              AutoTokenizer.from_pretrained(directory).save_pretrained(directory))"
+            .to_owned(),
     }
 }
 

@@ -10,8 +10,14 @@ use regex_automata::{Anchored, Input, PatternID};
 
 /// The longest pattern, in bytes; the longest published one (DeepSeek LLM's letters) has about 1,100.
 const MAX_PATTERN: usize = 8 << 10;
-/// Bytes that a compiled pattern may take; published ones take under 1 MiB.
-const MAX_COMPILED: usize = 4 << 20;
+/// Bytes that a compiled pattern may take; published ones take under 400 KiB.
+const MAX_COMPILED: usize = 1 << 20;
+/// Bytes that the states of an automaton may take before it begins anew; published patterns stay below.
+const MAX_STATES: usize = 4 << 20;
+/// An automaton that has begun anew so often, and made a new state for every few bytes of text, gives up: making
+/// a state takes far longer than a step.
+const MAX_RESTARTS: usize = 2;
+const LEAST_BYTES_PER_STATE: usize = 8;
 /// Steps of the automaton for each byte of text. Published patterns take two to four; a pattern made to scan the rest
 /// of the text for every match runs out.
 const STEPS_PER_BYTE: usize = 64;
@@ -26,12 +32,16 @@ const FREED: &str = r"\s+(?!\S)";
 const PLAIN: [(&str, &str); 2] =
     [(r"[^\r\n\p{L}\p{N}]?+\p{L}", r"[^\r\n\p{L}\p{N}]?\p{L}"), (r"[^\s\p{L}\p{N}]++[\r\n]", r"[^\s\p{L}\p{N}]+[\r\n]")];
 
+/// What the two automata keep between searches.
+type Caches = (Cache, Cache);
+type MakeCaches = Box<dyn Fn() -> Caches + Send + Sync>;
+
 /// A regular expression that tokenizers split by, with the meaning that the Oniguruma library gives it, and none but
 /// the one look-ahead that published patterns have.
 pub(super) struct Pattern {
-    forward: DFA,
-    backward: DFA,
-    caches: Pool<(Cache, Cache), Box<dyn Fn() -> (Cache, Cache) + Send + Sync>>,
+    forward: Box<DFA>,
+    backward: Box<DFA>,
+    caches: Pool<Caches, MakeCaches>,
     /// The alternative that gives its last character back.
     freed: Option<PatternID>,
 }
@@ -52,14 +62,13 @@ impl Pattern {
             return Err("possessive repetition (`?+`, `*+`, `++`) is not supported".to_owned());
         }
         let (alternatives, freed) = alternatives(source)?;
-        let forward = compile(&alternatives, false)?;
-        let backward = compile(&alternatives, true)?;
-        let minimum = |dfa: &DFA| dfa.get_nfa().has_empty();
-        if minimum(&forward) {
+        let forward = Box::new(compile(&alternatives, false)?);
+        let backward = Box::new(compile(&alternatives, true)?);
+        if forward.get_nfa().has_empty() {
             return Err("the pattern matches nothing at all, which would split between all characters".to_owned());
         }
         let (one, other) = (forward.clone(), backward.clone());
-        let caches = Pool::new(Box::new(move || (one.create_cache(), other.create_cache())) as Box<dyn Fn() -> _ + Send + Sync>);
+        let caches = Pool::new(Box::new(move || (one.create_cache(), other.create_cache())) as MakeCaches);
         Ok(Self { forward, backward, caches, freed })
     }
 
@@ -123,6 +132,7 @@ impl Search<'_, '_> {
         let input = Input::new(self.text).range(position..);
         let mut state = dfa.start_state_forward(cache, &input).map_err(|error| error.to_string())?;
         let mut found = None;
+        cache.search_start(position);
         // A match shows one byte after its end.
         for (at, &byte) in self.text.as_bytes().iter().enumerate().skip(position) {
             self.step()?;
@@ -130,11 +140,13 @@ impl Search<'_, '_> {
             if state.is_match() {
                 found = Some((dfa.match_pattern(cache, state, 0), at));
             } else if state.is_dead() {
+                cache.search_finish(at);
                 return Ok(found);
             } else if state.is_quit() {
                 return Err(format!("the splitting pattern cannot go past byte {byte:#04x}"));
             }
         }
+        cache.search_finish(self.text.len());
         state = dfa.next_eoi_state(cache, state).map_err(|error| error.to_string())?;
         if state.is_match() {
             found = Some((dfa.match_pattern(cache, state, 0), self.text.len()));
@@ -148,15 +160,18 @@ impl Search<'_, '_> {
         let input = Input::new(self.text).range(range.clone()).anchored(Anchored::Pattern(alternative));
         let mut state = dfa.start_state_reverse(cache, &input).map_err(|error| error.to_string())?;
         let mut start = range.end;
+        cache.search_start(range.end);
         for at in range.clone().rev() {
             self.step()?;
             state = dfa.next_state(cache, state, self.text.as_bytes()[at]).map_err(|error| error.to_string())?;
             if state.is_match() {
                 start = at + 1;
             } else if state.is_dead() {
+                cache.search_finish(at);
                 return Ok(start);
             }
         }
+        cache.search_finish(range.start);
         state = match range.start {
             0 => dfa.next_eoi_state(cache, state),
             before => dfa.next_state(cache, state, self.text.as_bytes()[before - 1]),
@@ -173,7 +188,15 @@ fn compile(alternatives: &[&str], backward: bool) -> Result<DFA, String> {
         // Oniguruma's `^` and `$` mean lines.
         .syntax(syntax::Config::new().multi_line(true).nest_limit(64))
         .thompson(thompson::Config::new().reverse(backward).nfa_size_limit(Some(MAX_COMPILED)))
-        .configure(DFA::config().match_kind(kind).starts_for_each_pattern(backward).skip_cache_capacity_check(true))
+        .configure(
+            DFA::config()
+                .match_kind(kind)
+                .starts_for_each_pattern(backward)
+                .skip_cache_capacity_check(true)
+                .cache_capacity(MAX_STATES)
+                .minimum_cache_clear_count(Some(MAX_RESTARTS))
+                .minimum_bytes_per_state(Some(LEAST_BYTES_PER_STATE)),
+        )
         .build_many(alternatives)
         .map_err(|error| match std::error::Error::source(&error) {
             Some(cause) => format!("{error}: {cause}"),

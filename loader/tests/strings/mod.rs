@@ -20,7 +20,7 @@ pub(crate) fn strings() -> Vec<String> {
         state ^= state >> 12;
         state ^= state << 25;
         state ^= state >> 27;
-        ((state.wrapping_mul(0x2545_F491_4F6C_DD1D) & u64::MAX) >> 33) as usize % below
+        (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % below
     };
     let drawn = (0..COUNT).map(|_| (0..draw(16)).map(|_| pool[draw(pool.len())]).collect::<String>());
     drawn.map(|text| replaced(text, &fixture["specials"])).collect()

@@ -23,6 +23,13 @@ pub(super) struct TokenizerJson<'a> {
     pub(super) model: ModelJson,
 }
 
+/// The added tokens alone.
+#[derive(Deserialize)]
+pub(super) struct AddedTokens {
+    #[serde(default)]
+    pub(super) added_tokens: Vec<AddedToken>,
+}
+
 #[derive(Deserialize)]
 pub(super) struct AddedToken {
     pub(super) id: u32,
