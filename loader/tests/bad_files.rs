@@ -245,7 +245,7 @@ fn bad_tokenizers_are_refused() {
                 &["`tokenizer.ggml.pre`", "\"smollm\", ", "\"qwen2\", ", "got \"superbpe\""],
             ),
             Bad("no tokens", replaced(TOKENS, |file| file), &["metadata has no `tokenizer.ggml.tokens`"]),
-            Bad("an empty vocabulary", replaced(TOKENS, |file| file.strs(TOKENS, [])), &["`tokenizer.ggml.token_type`", "0 values"]),
+            Bad("an empty vocabulary", replaced(TOKENS, |file| file.strs(TOKENS, [])), &["`tokenizer.ggml.tokens`", "got 0"]),
             Bad(
                 "tokens that are numbers",
                 replaced(TOKENS, |file| file.i32s(TOKENS, &[1])),
