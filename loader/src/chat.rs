@@ -209,6 +209,10 @@ impl ChatTemplate {
         for (name, text) in &self.tokens {
             variables.push(((*name).to_owned(), Value::from(text.as_str())));
         }
+        // As `apply_chat_template` has them where there are none.
+        for absent in ["tools", "documents"].into_iter().filter(|name| !options.extra.contains_key(*name)) {
+            variables.push((absent.to_owned(), Value::from(())));
+        }
         for (name, value) in &options.extra {
             variables.push((name.clone(), marking.value(value)?));
         }

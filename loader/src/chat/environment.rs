@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use regex::{Captures, Regex};
@@ -24,6 +24,7 @@ pub(super) fn build(templates: impl Iterator<Item = (&'static str, String)>) -> 
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_unknown_method_callback(unknown_method_callback);
     environment.add_filter("tojson", to_json);
+    environment.add_test("iterable", is_iterable);
     environment.add_function("raise_exception", raise_exception);
     for (name, source) in templates {
         environment.add_template_owned(name, source)?;
@@ -61,6 +62,11 @@ pub(super) fn strftime_now(now: CivilTime) -> Value {
 /// `raise_exception(message)`: how templates refuse a conversation.
 fn raise_exception(message: &str) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, format!("the template refuses this conversation: {message}")))
+}
+
+/// `value is iterable`: as in Python, where None is not.
+fn is_iterable(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::String | ValueKind::Undefined)
 }
 
 /// `value | tojson(indent=None, ensure_ascii=False, sort_keys=False)`, as Python's `json.dumps` writes.

@@ -184,7 +184,7 @@ impl Marking<'_> {
 }
 
 /// Planes 15 and 16, but for their last two code points, which are no characters.
-fn is_private_use(character: char) -> bool {
+pub(super) fn is_private_use(character: char) -> bool {
     matches!(character, '\u{F0000}'..='\u{FFFFD}' | '\u{100000}'..='\u{10FFFD}')
 }
 

@@ -3,6 +3,8 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 
+use super::guard::is_private_use;
+
 /// Values nest at most this deep, here and in [`super::guard`].
 pub(super) const MAX_DEPTH: usize = 64;
 
@@ -132,7 +134,8 @@ impl Writer<'_> {
                 '\u{8}' => self.text.push_str("\\b"),
                 '\u{c}' => self.text.push_str("\\f"),
                 control if control < ' ' => self.escape(control),
-                other if self.style.ascii && !other.is_ascii() => self.escape(other),
+                // Private use: stand-ins for characters that users wrote, which are ASCII.
+                other if self.style.ascii && !other.is_ascii() && !is_private_use(other) => self.escape(other),
                 other => self.text.push(other),
             }
         }
