@@ -218,7 +218,7 @@ fn pull(context: &Context, fetcher: &Fetcher<'_>, named: &Named) -> Result<(), C
             path
         }
         Known::Catalogue(model) => {
-            if fetcher.cache.finished(model).is_some() && !fetcher.verify(model)? {
+            if fetcher.finished(model).is_some() && !fetcher.verify(model)? {
                 context.notice("the file in the cache is damaged: fetching it again");
             }
             let path = fetcher.model(model)?;
@@ -234,7 +234,7 @@ fn verify(context: &Context, fetcher: &Fetcher<'_>, named: &Named) -> Result<(),
     let missing = || NotFetched(named.name.clone());
     let damaged = match known(context, &named.name)? {
         Known::Catalogue(model) => {
-            fetcher.cache.finished(model).ok_or_else(missing)?;
+            fetcher.finished(model).ok_or_else(missing)?;
             if fetcher.verify(model)? { Vec::new() } else { vec![model.file_name.to_owned()] }
         }
         Known::Hub(name) => {
@@ -252,9 +252,9 @@ fn verify(context: &Context, fetcher: &Fetcher<'_>, named: &Named) -> Result<(),
 }
 
 fn remove(context: &Context, fetcher: &Fetcher<'_>, named: &Named) -> Result<(), CommandError> {
-    let removed = match known(context, &named.name)? {
-        Known::Catalogue(model) => fetcher.remove(model)?,
-        Known::Hub(name) => fetcher.remove_repository(&name)?,
+    let (removed, left) = match known(context, &named.name)? {
+        Known::Catalogue(model) => (fetcher.remove(model)?, fetcher.finished(model)),
+        Known::Hub(name) => (fetcher.remove_repository(&name)?, None),
     };
     let name = &named.name;
     context.notice(&match removed {
@@ -262,6 +262,9 @@ fn remove(context: &Context, fetcher: &Fetcher<'_>, named: &Named) -> Result<(),
         Removed::Leftovers => format!("removed an unfinished download of {name}"),
         Removed::Nothing => format!("{name} was not on this machine"),
     });
+    if let Some(left) = left {
+        context.notice(&format!("the hub's cache has a copy, which stays: {}", left.display()));
+    }
     let size = if let Removed::File(size) = removed { size } else { 0 };
     answer(named, "", &Outcome { removed_bytes: Some(size), ..outcome(named) })
 }

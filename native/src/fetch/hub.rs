@@ -273,7 +273,9 @@ fn cached_in(repository: &CachedRepository, name: &HubName) -> Result<Cached, Hu
         }
     }
     // A tokenizer that is not listed may not have been fetched yet.
-    if listing.is_none() && matches!(choice.target, Target::Directory(_)) && !files.iter().any(|file| file.ends_with("tokenizer.json")) {
+    let is_tokenizer =
+        |file: &String| ["tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"].iter().any(|name| file.ends_with(name));
+    if listing.is_none() && matches!(choice.target, Target::Directory(_)) && !files.iter().any(is_tokenizer) {
         return Ok(Cached::Missing("not all of its files are"));
     }
     let size = |file: &str| listing.as_ref().and_then(|listing| listing.get(file)).map(|entry| entry.size);

@@ -1,5 +1,6 @@
 //! What the hub is asked: which commit a revision is at, and which files a commit has.
 
+use std::io::Read;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -9,12 +10,12 @@ use super::address::{display_url, host};
 use super::client::{Answer, Client, RequestError};
 use super::error::{FetchError, SourceError, plain_reason};
 use super::retry::{Backoff, retry_after};
-use super::transfer::is_nobody_there;
+use super::transfer::{Pace, is_nobody_there};
 use super::{Fetcher, job};
 use crate::hub::{HubError, HubName, Listing, is_commit};
 
 /// A page of a listing has a thousand files at the most.
-const MAX_ANSWER: u64 = 32 << 20;
+const MAX_ANSWER: usize = 32 << 20;
 const MAX_PAGES: usize = 1000;
 
 /// Why a repository's model cannot be had.
@@ -115,8 +116,25 @@ impl Api<'_> {
         if status != 200 {
             return Err((SourceError::status(url, status, &headers), retry_after(&headers)));
         }
-        let body = answer.response.into_body().into_with_config().limit(MAX_ANSWER).read_to_vec();
-        body.map(|body| (body, headers)).map_err(|error| (SourceError::Unreachable { host: host(url), reason: plain_reason(&error) }, None))
+        let cut = |reason| (SourceError::Unreachable { host: host(url), reason }, None);
+        let mut reader = answer.response.into_body().into_reader();
+        let mut pace = Pace::new(self.fetcher.settings.timeouts.stall);
+        let mut body = Vec::new();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let count = match reader.read(&mut buffer) {
+                Ok(0) => return Ok((body, headers)),
+                Ok(count) => count,
+                Err(error) => return Err(cut(plain_reason(&ureq::Error::from(error)))),
+            };
+            body.extend_from_slice(&buffer[..count]);
+            if body.len() > MAX_ANSWER {
+                return Err(cut("its answer does not end".to_owned()));
+            }
+            if pace.is_too_slow(count) || self.fetcher.interrupt.is_raised() {
+                return Err(cut("hardly any bytes came".to_owned()));
+            }
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use self::part::Part;
 use self::transfer::Download;
 use crate::cache::{Cache, with_added_extension};
 use crate::catalogue::{Model, Source, hub_url};
-use crate::hub::{HubCache, HubSettings, RepositoryId};
+use crate::hub::{CachedRepository, HubCache, HubSettings, RepositoryId, Snapshot};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
@@ -140,24 +140,33 @@ impl Fetcher<'_> {
 
     /// The file of `model` that is here, fetched by this program or by the hub's own tools.
     pub fn finished(&self, model: &Model<'_>) -> Option<PathBuf> {
-        let in_hub_cache = |source: &Source<'_>| {
-            let Source::Hub { repository, revision, file } = source else { return None };
-            let cache = HubCache::at(self.settings.hub.cache.as_ref()?);
-            let snapshot = cache.repository(&RepositoryId::new(repository)?).snapshot(revision);
-            // The hub's tools name a file's bytes by the hash that was promised.
-            let digest = snapshot.digest_of(file)?;
-            (Some(digest.hex()) == model.sha256 && snapshot.has(file, model.bytes)).then(|| snapshot.path_of(file))
-        };
-        self.cache.finished(model).or_else(|| model.sources.iter().find_map(in_hub_cache))
+        let path_of = |(_, snapshot, file): (_, Snapshot, &str)| snapshot.path_of(file);
+        self.cache.finished(model).or_else(|| self.in_hub_cache(model).map(path_of))
     }
 
-    /// Whether the cached file of `model` has the bytes the catalogue names; a file that has not is removed.
+    /// Where the hub's cache has the file of `model`: repository, commit and path.
+    fn in_hub_cache<'a>(&self, model: &Model<'a>) -> Option<(CachedRepository, Snapshot, &'a str)> {
+        let cache = HubCache::at(self.settings.hub.cache.as_ref()?);
+        model.sources.iter().find_map(|source| {
+            let Source::Hub { repository, revision, file } = source else { return None };
+            let repository = cache.repository(&RepositoryId::new(repository)?);
+            let snapshot = repository.snapshot(revision);
+            // The hub's tools name a file's bytes by the hash that was promised.
+            let is_promised = snapshot.digest_of(file).is_some_and(|digest| Some(digest.hex()) == model.sha256);
+            (is_promised && snapshot.has(file, model.bytes)).then_some((repository, snapshot, *file))
+        })
+    }
+
+    /// Whether the file of `model` that is here has the bytes the catalogue names; a file that has not is removed.
     ///
     /// # Errors
     /// Where the cache cannot be read or written.
     pub fn verify(&self, model: &Model<'_>) -> Result<bool, FetchError> {
         let Some(path) = self.cache.finished(model) else {
-            return Ok(false);
+            return match self.in_hub_cache(model) {
+                Some((repository, snapshot, file)) => Ok(self.verify_repository(&repository, &snapshot, &[file.to_owned()])?.is_empty()),
+                None => Ok(false),
+            };
         };
         let good = match model.sha256 {
             Some(expected) => part::hash_of(&path, &Digest::Sha256(expected.to_owned()))? == expected,

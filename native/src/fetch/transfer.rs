@@ -283,19 +283,19 @@ impl Download<'_> {
 }
 
 /// Tells a transfer that only trickles.
-struct Pace {
+pub(super) struct Pace {
     window: Duration,
     since: Instant,
     bytes: f64,
 }
 
 impl Pace {
-    fn new(window: Duration) -> Self {
+    pub(super) fn new(window: Duration) -> Self {
         Self { window, since: Instant::now(), bytes: 0.0 }
     }
 
     /// Hears of `count` more bytes; whether the last window brought too few.
-    fn is_too_slow(&mut self, count: usize) -> bool {
+    pub(super) fn is_too_slow(&mut self, count: usize) -> bool {
         self.bytes += count as f64;
         let elapsed = self.since.elapsed();
         if elapsed < self.window {

@@ -9,6 +9,7 @@
 //! .locks/models--owner--name/HASH.lock            held by whoever fetches that file
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
@@ -159,27 +160,30 @@ impl CachedRepository {
         }
     }
 
-    /// Removes `paths` of one commit, and the blobs that no other link leads to.
+    /// Removes `paths` of one commit, and the blobs that no other file leads to.
     pub(crate) fn remove_files(&self, snapshot: &Snapshot, paths: &[String]) -> io::Result<()> {
-        let mut blobs = Vec::new();
+        let mut blobs = self.blobs_of(snapshot, paths.iter());
         for path in paths {
             let link = snapshot.path_of(path);
-            blobs.extend(blob_name(&link));
             remove_if_there(&link)?;
             for parent in link.ancestors().skip(1).take_while(|parent| *parent != snapshot.directory) {
                 // Only empty directories go.
                 let _ = fs::remove_dir(parent);
             }
         }
-        let all = self.snapshots();
-        let used: Vec<String> = all
-            .iter()
-            .flat_map(|(snapshot, _)| snapshot.files().into_iter().filter_map(|(path, _)| blob_name(&snapshot.path_of(&path))))
-            .collect();
-        for blob in blobs.iter().filter(|blob| !used.contains(blob)) {
-            remove_if_there(&self.directory.join("blobs").join(blob))?;
+        for (other, _) in self.snapshots() {
+            let files = other.files();
+            let used = self.blobs_of(&other, files.iter().map(|(path, _)| path));
+            blobs.retain(|blob| !used.contains(blob));
         }
-        Ok(())
+        blobs.iter().try_for_each(|blob| remove_if_there(&self.directory.join("blobs").join(blob)))
+    }
+
+    /// The blobs that files of a commit lead to: as their links tell or, where the system has none, the list of files.
+    fn blobs_of<'a>(&self, snapshot: &Snapshot, paths: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+        let listing = self.listing(&snapshot.commit);
+        let listed = |path: &str| Some(listing.as_ref()?.get(path)?.digest().hex().to_owned());
+        paths.filter_map(|path| blob_name(&snapshot.path_of(path)).or_else(|| listed(path))).collect()
     }
 
     fn listing_path(&self, commit: &str) -> PathBuf {

@@ -67,7 +67,7 @@ fn bad_files_are_told_in_one_line() {
     let missing = directory.path().join("missing.gguf");
     let bad = [
         (missing, "no such file"),
-        (directory.path().to_path_buf(), "not a regular file"),
+        (directory.path().to_path_buf(), "without config.json"),
         (write(directory.path(), "empty.gguf", b""), "empty"),
         (write(directory.path(), "page.gguf", b"<!doctype html>"), "not a model file"),
         (write(directory.path(), "cut.gguf", &whole[..whole.len() / 2]), "damaged or incomplete"),

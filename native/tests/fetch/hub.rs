@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parhelion_cli::catalogue::Source;
 use parhelion_cli::fetch::{Cached, FetchError, Freshness, Removed};
 use parhelion_cli::hub::{ChoiceError, HubCache, HubError, HubName};
 use serde_json::json;
 
 use super::hub_server::{Asked, COMMIT, Hub, hub_error, json_reply, name, tree};
 use super::server::{Reply, Server};
-use super::{Bench, sha256, weights};
+use super::{Bench, model, sha256, weights};
 
 /// A sharded model in safetensors with what usually lies beside it.
 fn sharded() -> Vec<(&'static str, Vec<u8>)> {
@@ -285,6 +286,48 @@ fn damaged_files_are_found_removed_and_fetched_again() {
     get();
     assert_same(&hub, shard.parent().unwrap(), &["model-00002-of-00002.safetensors"]);
     assert_eq!(hub.store.requests().len(), 4);
+}
+
+/// Where the system gives no links, files have two names or are copies.
+#[test]
+fn files_without_links_are_removed_with_their_blobs() {
+    let hub = Hub::start(&[("m-Q4_0.gguf", weights(1, 100_000)), ("m-Q8_0.gguf", weights(2, 150_000))]);
+    let bench = hub.bench();
+    let get = |text: &str| bench.fetcher().repository(&name(text), Freshness::AsCached).unwrap();
+    for text in ["o/n:Q4_0", "o/n:Q8_0"] {
+        let path = get(text);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(get(text), path, "a copy will do");
+    }
+    assert_eq!(hub.store.requests().len(), 2);
+    assert_eq!(bench.fetcher().remove_repository(&name("o/n:Q4_0")).unwrap(), Removed::File(100_000));
+    assert!(get("o/n:Q8_0").exists());
+    assert_eq!(hub.store.requests().len(), 2, "the other is still there");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_catalogue_model_in_the_hubs_cache_is_used() {
+    let body = weights(3, 100_000);
+    let hub = Hub::start(&[("m-Q4_0.gguf", body.clone())]);
+    let bench = hub.bench();
+    let path = bench.fetcher().repository(&name("o/n"), Freshness::AsCached).unwrap();
+    let sources = [Source::Hub { repository: "o/n", revision: COMMIT, file: "m-Q4_0.gguf" }];
+    let asked = hub.hub.requests().len();
+    assert_eq!(bench.fetch(&body, &sources).unwrap(), path);
+    let hash = sha256(&body);
+    let entry = model(Some(100_000), Some(&hash), &sources);
+    assert!(bench.fetcher().verify(&entry).unwrap());
+    assert_eq!(hub.hub.requests().len(), asked);
+    // Other bytes under the same name are not what the catalogue means.
+    let other = weights(4, 100_000);
+    assert_ne!(bench.fetch(&other, &sources).ok(), Some(path.clone()));
+    std::fs::write(&path, weights(5, 100_000)).unwrap();
+    assert!(!bench.fetcher().verify(&entry).unwrap());
+    assert!(bench.fetcher().finished(&entry).is_none());
+    assert_eq!(std::fs::read(bench.fetch(&body, &sources).unwrap()).unwrap(), body);
 }
 
 #[test]

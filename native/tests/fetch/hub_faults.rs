@@ -239,6 +239,24 @@ fn a_store_that_trickles_counts_as_stalled() {
 }
 
 #[test]
+fn a_listing_that_trickles_or_never_ends_is_given_up() {
+    let trickles = hub(|asked, _, _| {
+        let reply = Reply { status: 200, body: vec![b' '; 2000], ..Reply::default() };
+        (asked == Asked::Listing).then(|| reply.pace(1, Duration::from_millis(20)))
+    });
+    let start = Instant::now();
+    let error = hub_error(fetch(&trickles.bench()));
+    assert!(matches!(error, HubError::Request(SourceError::Unreachable { .. })), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    let endless = hub(|asked, request, _| {
+        let next = format!("<http://{}/api/models/o/n/tree/x?cursor=1>; rel=\"next\"", request.headers["host"]);
+        (asked == Asked::Listing).then(|| json_reply(&json!([])).header("Link", next))
+    });
+    let error = hub_error(fetch(&endless.bench()));
+    assert!(matches!(error, HubError::BadListing { .. }), "{error}");
+}
+
+#[test]
 fn refusals_say_what_to_do() {
     type Is = fn(&HubError) -> bool;
     let cases: [(u16, &str, &str, Is, &str); 6] = [
