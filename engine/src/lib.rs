@@ -18,6 +18,7 @@ pub mod models;
 pub mod ops;
 pub mod pieces;
 pub mod plan;
+pub mod quantise;
 pub mod recorder;
 pub mod recording;
 pub mod session;

@@ -12,6 +12,7 @@ use crate::{
     formats,
     graph::{WeightDecl, WeightKind},
     models::Transform,
+    quantise::QuantType,
     recorder::WeightPart,
     recording::BufferSlice,
 };
@@ -30,6 +31,20 @@ pub struct SourceTensor {
     pub info: TensorInfo,
     /// How its rows are reordered.
     pub transform: Transform,
+    /// What it becomes on the way; none to stay as it is.
+    pub quantise: Option<QuantType>,
+}
+
+impl SourceTensor {
+    /// A tensor that stays as it is.
+    pub fn new(info: TensorInfo, transform: Transform) -> Self {
+        Self { info, transform, quantise: None }
+    }
+
+    /// The format of its rows on the device.
+    fn format(&self) -> Option<Weight> {
+        self.quantise.map_or_else(|| formats::of(self.info.dtype), |to| Some(to.format()))
+    }
 }
 
 /// A weight's parts and where their rows come from.
@@ -98,6 +113,19 @@ pub enum WeightError {
         /// The formats that can be used there.
         can: String,
     },
+    /// Values that a type has no scales for.
+    #[error(
+        "{file}: tensor `{tensor}` has values that are not finite, or too large for {to}: the model is damaged, or it can only be \
+         run as it is published"
+    )]
+    NotFinite {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// What it was to become.
+        to: &'static str,
+    },
     /// A single row over the device's limits.
     #[error("one row of `{label}` takes {size} bytes and the device binds at most {limit}")]
     Row {
@@ -150,7 +178,7 @@ impl WeightLayout {
         let limit = limits.max_binding.min(limits.max_buffer);
         let mut first_row = 0;
         for (i, &(_, rows)) in decl.tensors.iter().enumerate() {
-            let Some(format) = formats::of(self.sources[i].info.dtype) else { continue };
+            let Some(format) = self.sources[i].format() else { continue };
             let info = formats::info(format);
             let (quants, scales, codebook) = (16 * info.vectors(blocks), 4 * info.words(blocks), 4 * info.codebook.len() as u64);
             let granule = self.sources[i].transform.granule();

@@ -71,7 +71,7 @@ struct Loaded {
 fn load(configuration: &Configuration, gpu: &mut GpuExecutor, tokens: u32) -> Loaded {
     let limits = configuration.device.limits;
     let checkpoint = checkpoint();
-    let source = SourceTensor { info: checkpoint.tensor("table").unwrap().clone(), transform: Transform::None };
+    let source = SourceTensor::new(checkpoint.tensor("table").unwrap().clone(), Transform::None);
     let decl = WeightDecl { layer: None, tensors: vec![("table", VOCAB)], cols: COLS, kind: WeightKind::Matrix };
     let layout = WeightLayout::new("table.gguf", &decl, vec![source], &limits).unwrap();
     assert_eq!(layout.parts.len(), 3, "300 MiB in bindings of 128 MiB");

@@ -10,7 +10,7 @@ use super::{
     Case, Worst,
     attention::AttentionSetup,
     conformance::conformance_part,
-    dense,
+    dense, quantise,
     sampling::{GREEDY, SamplingSetup},
 };
 use crate::{
@@ -95,7 +95,7 @@ async fn check(case: &Case, executor: &mut dyn Executor, device: &DeviceInfo, tw
 
 /// Small cases of every kernel variant that `device` can run.
 pub fn small_cases(device: &DeviceInfo) -> Vec<Case> {
-    let mut cases = [dense::small(device.limits.subgroup_max), around_the_cache(), sampling()].concat();
+    let mut cases = [dense::small(device.limits.subgroup_max), around_the_cache(), sampling(), quantise::small()].concat();
     cases.retain(|case| case.runs_on(device));
     cases
 }

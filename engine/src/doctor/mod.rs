@@ -6,6 +6,7 @@ mod case;
 mod check;
 pub mod conformance;
 pub mod dense;
+pub mod quantise;
 mod quick;
 mod rng;
 mod run;

@@ -2,7 +2,7 @@
 //! will use them with, on small shapes, in one submission.
 
 use parhelion_shaders::{
-    Call, attention_decode, attention_prefill,
+    Call, Kernel, attention_decode, attention_prefill,
     axes::{Delta, Kv, Reduce, Tile, Weight},
     matmul, matvec, rope_kv,
 };
@@ -12,12 +12,14 @@ use super::{
     attention::AttentionSetup,
     check::mixed_samplers,
     dense::{Embedding, Gate, Gathering, Normalisation, Product, Scales},
+    quantise::Quantisation,
     run::run_all,
 };
 use crate::{
     cpu::CpuExecutor,
     exec::{ExecError, Executor, Serial},
     ops::rope_table::{Pairing, RopeConfig, RopeTable},
+    quantise::QuantType,
     recording::Recording,
 };
 
@@ -73,10 +75,17 @@ pub(super) fn case_of<B>(call: &Call<B>) -> Option<Case> {
         }
         "logits_process" => mixed_samplers().process(),
         "sample" => mixed_samplers().sample(),
+        "quantise" | "quantise_k" => quantisation_of(kernel)?.case()?,
         _ => around_the_cache(call)?,
     };
     // The same constants make the same pipeline.
     Some(Case { call: Call { constants: call.constants.clone(), ..case.call }, ..case })
+}
+
+/// Blocks of every kind that is hard.
+fn quantisation_of(kernel: &Kernel) -> Option<Quantisation> {
+    let small = |&to| Quantisation { to, rows: 3, blocks: 8, first_row: 2, hard: true };
+    QuantType::ALL.iter().map(small).find(|case| case.kernel().variant == kernel.variant)
 }
 
 /// Two sequences, one longer than a split.

@@ -10,29 +10,38 @@ use super::{
     whole,
 };
 
-/// d, dmin and the scales and minima of 6 bits of 8 blocks, as published in 12 bytes, to the order of `k_scales.wgsl`: d and dmin, the
-/// lower 4 bits of each scale and minimum, their upper 2.
-fn put_k_scales(out: &mut RowOut<'_>, section: usize, i: usize, d: &[u8; 4], packed: &[u8; 12]) {
+/// Stores d, dmin and the scale and minimum of 6 bits of each of 8 blocks in the order of `k_scales.wgsl`: d and dmin, the lower 4
+/// bits of each scale and minimum, their upper 2.
+pub(crate) fn put_k_scales(out: &mut RowOut<'_>, section: usize, i: usize, d: [u8; 4], pairs: &[[u8; 2]; 8]) {
     let mut entry = [0; 16];
-    entry[..4].copy_from_slice(d);
-    for b in 0..8 {
-        let (scale, minimum) = match b {
-            0..4 => (packed[b] & 63, packed[b + 4] & 63),
-            _ => (packed[b + 4] & 15 | packed[b - 4] >> 6 << 4, packed[b + 4] >> 4 | packed[b] >> 6 << 4),
-        };
+    entry[..4].copy_from_slice(&d);
+    for (b, [scale, minimum]) in pairs.iter().enumerate() {
         entry[4 + b] = scale & 15 | minimum << 4;
         entry[12 + b / 2] |= (scale >> 4 | minimum >> 4 << 2) << (b % 2 * 4);
     }
     out.put_scale(section, i, &entry);
 }
 
+/// The scale and minimum of each of 8 blocks from the 12 bytes in which they are published.
+fn published_pairs(packed: &[u8; 12]) -> [[u8; 2]; 8] {
+    std::array::from_fn(|b| match b {
+        0..4 => [packed[b] & 63, packed[b + 4] & 63],
+        _ => [packed[b + 4] & 15 | packed[b - 4] >> 6 << 4, packed[b + 4] >> 4 | packed[b] >> 6 << 4],
+    })
+}
+
+/// The scale and minimum of a block, as [`put_k_scales`] stored them in an entry.
+#[inline(always)]
+pub(crate) fn k_pair(entry: &[u8; 16], b: usize) -> [u8; 2] {
+    let (lower, upper) = (entry[4 + b], entry[12 + b / 2] >> (b % 2 * 4));
+    [lower & 15 | (upper & 3) << 4, lower >> 4 | (upper & 12) << 2]
+}
+
 /// The scale and the offset of a block of 32.
 #[inline(always)]
 fn k_scale(row: &Row<'_>, section: usize, block: usize) -> [(f32, f32); 2] {
     let (i, b) = (block / 8, block % 8);
-    let entry: &[u8; 16] = row.entry(section, i);
-    let (lower, upper) = (entry[4 + b], entry[12 + b / 2] >> (b % 2 * 4));
-    let (scale, minimum) = (lower & 15 | (upper & 3) << 4, lower >> 4 | (upper & 12) << 2);
+    let [scale, minimum] = k_pair(row.entry(section, i), b);
     whole(row.half(section, 8 * i) * f32::from(scale), -(row.half(section, 8 * i + 1) * f32::from(minimum)))
 }
 
@@ -50,7 +59,7 @@ impl Format for Q4K {
 
     fn repack(_: DType, row: &[u8], out: &mut RowOut<'_>) {
         for (i, block) in row.as_chunks::<144>().0.iter().enumerate() {
-            put_k_scales(out, 0, i, field(block, 0), field(block, 4));
+            put_k_scales(out, 0, i, *field(block, 0), &published_pairs(field(block, 4)));
             for (pair, bytes) in block[16..].as_chunks::<32>().0.iter().enumerate() {
                 out.put_quants(0, 8 * i + 2 * pair, &pack::to_nibbles(|j| bytes[j]));
                 out.put_quants(0, 8 * i + 2 * pair + 1, &pack::to_nibbles(|j| bytes[j] >> 4));
@@ -84,7 +93,7 @@ impl Format for Q5K {
 
     fn repack(_: DType, row: &[u8], out: &mut RowOut<'_>) {
         for (i, block) in row.as_chunks::<176>().0.iter().enumerate() {
-            put_k_scales(out, 1, i, field(block, 0), field(block, 4));
+            put_k_scales(out, 1, i, *field(block, 0), &published_pairs(field(block, 4)));
             let upper: &[u8; 32] = field(block, 16);
             for (pair, bytes) in block[48..].as_chunks::<32>().0.iter().enumerate() {
                 out.put_quants(0, 8 * i + 2 * pair, &pack::to_nibbles(|j| bytes[j]));

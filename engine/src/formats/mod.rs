@@ -14,7 +14,7 @@ pub(crate) mod iq1;
 pub(crate) mod k;
 pub(crate) mod k_halves;
 pub(crate) mod legacy;
-mod pack;
+pub(crate) mod pack;
 pub(crate) mod plain;
 mod row;
 pub(crate) mod ternary;

@@ -5,7 +5,7 @@ use std::array;
 use super::{BLOCK, Block};
 
 /// The small integers of a block.
-pub(super) type Codes = [u8; BLOCK];
+pub(crate) type Codes = [u8; BLOCK];
 
 /// A byte of 16 holds value j in its low nibble and value j + 16 in its high one.
 #[inline(always)]
@@ -20,7 +20,7 @@ pub(super) fn from_nibbles(bytes: &[u8; 16], value: impl Fn(u8) -> f32) -> Block
 
 /// The codes of [`from_nibbles`], for formats that keep further bits elsewhere.
 #[inline(always)]
-pub(super) fn nibbles(bytes: &[u8; 16]) -> Codes {
+pub(crate) fn nibbles(bytes: &[u8; 16]) -> Codes {
     let mut out = [0; BLOCK];
     for (j, &byte) in bytes.iter().enumerate() {
         out[j] = byte & 15;
@@ -39,7 +39,7 @@ pub(super) fn add_pairs(codes: &mut Codes, bytes: &[u8; 8], shift: u32) {
 
 /// Adds a bit to each code at `shift`: bit v of byte b belongs to code 4 v + b.
 #[inline(always)]
-pub(super) fn add_bits(codes: &mut Codes, bytes: &[u8; 4], shift: u32) {
+pub(crate) fn add_bits(codes: &mut Codes, bytes: &[u8; 4], shift: u32) {
     for (i, code) in codes.iter_mut().enumerate() {
         *code |= (bytes[i % 4] >> (i / 4) & 1) << shift;
     }
@@ -47,7 +47,7 @@ pub(super) fn add_bits(codes: &mut Codes, bytes: &[u8; 4], shift: u32) {
 
 /// The low four bits of the codes that `code` gives, as [`nibbles`] reads them.
 #[inline(always)]
-pub(super) fn to_nibbles(code: impl Fn(usize) -> u8) -> [u8; 16] {
+pub(crate) fn to_nibbles(code: impl Fn(usize) -> u8) -> [u8; 16] {
     array::from_fn(|j| code(j) & 15 | code(j + 16) << 4)
 }
 
@@ -59,7 +59,7 @@ pub(super) fn to_pairs(code: impl Fn(usize) -> u8) -> [u8; 8] {
 
 /// The low bit of the codes that `code` gives, as [`add_bits`] reads them.
 #[inline(always)]
-pub(super) fn to_bits(code: impl Fn(usize) -> u8) -> [u8; 4] {
+pub(crate) fn to_bits(code: impl Fn(usize) -> u8) -> [u8; 4] {
     array::from_fn(|b| (0..8).map(|v| (code(4 * v + b) & 1) << v).sum())
 }
 

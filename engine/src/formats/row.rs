@@ -97,7 +97,7 @@ pub(crate) struct RowOut<'a> {
 }
 
 impl<'a> RowOut<'a> {
-    pub(super) fn new(info: &Info, blocks: usize, quants: &'a mut [u8], scales: &'a mut [u8]) -> Self {
+    pub(crate) fn new(info: &Info, blocks: usize, quants: &'a mut [u8], scales: &'a mut [u8]) -> Self {
         Self { blocks, quants, scales, starts: info.starts(blocks) }
     }
 

@@ -53,6 +53,11 @@ impl Key {
         Self { gguf: Some(gguf), hf: None }
     }
 
+    /// The full name of the setting in a GGUF file.
+    fn in_gguf(self, architecture: &str) -> Option<String> {
+        self.gguf.map(|name| format!("{architecture}.{name}"))
+    }
+
     /// A setting of config.json alone.
     pub(super) const fn hf(hf: &'static str) -> Self {
         Self { gguf: None, hf: Some(hf) }
@@ -73,6 +78,25 @@ const TIED: Key = Key::hf("tie_word_embeddings");
 /// Where GGUF files have as many entries as there are tokens.
 const TOKENS: &str = "tokenizer.ggml.tokens";
 
+impl Config {
+    /// The sizes as a GGUF file of `architecture` has them.
+    pub(super) fn gguf_entries(&self, architecture: &str) -> Vec<(String, Value)> {
+        let sizes = [
+            (CONTEXT, self.context),
+            (HIDDEN, self.hidden),
+            (LAYERS, self.layers),
+            (FFN, self.ffn),
+            (HEADS, self.heads),
+            (KV_HEADS, self.kv_heads),
+            (HEAD_DIM, self.head_dim),
+            (VALUE_DIM, self.head_dim),
+        ];
+        let sizes = sizes.into_iter().map(|(key, size)| (key, Value::U32(size)));
+        let all = sizes.chain([(NORM_EPS, Value::F32(self.norm_eps))]);
+        all.filter_map(|(key, value)| Some((key.in_gguf(architecture)?, value))).collect()
+    }
+}
+
 /// A model's settings by the names of its dialect, each checked as it is read.
 #[derive(Debug)]
 pub struct Keys<'a> {
@@ -89,7 +113,7 @@ impl<'a> Keys<'a> {
     /// The full name of a setting in this dialect.
     fn name(&self, key: Key) -> Option<String> {
         match self.dialect {
-            Dialect::Gguf => key.gguf.map(|name| format!("{}.{name}", self.architecture)),
+            Dialect::Gguf => key.in_gguf(self.architecture),
             Dialect::HuggingFace => key.hf.map(str::to_owned),
         }
     }

@@ -7,15 +7,18 @@ use parhelion_loader::{Checkpoint, Dialect, LoadError};
 use crate::{
     exec::DeviceLimits,
     formats,
-    graph::{Graph, GraphError, Model},
+    graph::{Graph, GraphError, Model, WeightKind},
     ops::rope_table::RopeScaling,
+    quantise::Quant,
     weights::{SourceTensor, WeightError, WeightLayout},
 };
 
 mod config;
+mod convert;
 mod llama;
 
 pub use config::{Config, Keys};
+pub(crate) use convert::in_gguf;
 
 /// Every family, in the order in which `parhelion` lists them.
 pub static FAMILIES: &[&Family] = &[&llama::FAMILY];
@@ -23,7 +26,7 @@ pub static FAMILIES: &[&Family] = &[&llama::FAMILY];
 /// A model family.
 #[derive(Debug)]
 pub struct Family {
-    /// The architectures it covers: GGUF's `general.architecture`, config.json's `model_type`.
+    /// The architectures it covers: GGUF's `general.architecture`, config.json's `model_type`. The first is GGUF's own.
     pub architectures: &'static [&'static str],
     /// Reads the model's sizes.
     pub config: fn(&Keys<'_>) -> Result<Config, LoadError>,
@@ -109,6 +112,11 @@ pub enum Transform {
         /// Rows of a head, even.
         head_dim: u32,
     },
+    /// From the engine's order to that of [`Reorder::InterleavedHeads`]: for files that are written.
+    IntoInterleavedHeads {
+        /// Rows of a head, even.
+        head_dim: u32,
+    },
 }
 
 impl Transform {
@@ -116,7 +124,7 @@ impl Transform {
     pub fn granule(self) -> u32 {
         match self {
             Self::None => 1,
-            Self::InterleavedHeads { head_dim } => head_dim,
+            Self::InterleavedHeads { head_dim } | Self::IntoInterleavedHeads { head_dim } => head_dim,
         }
     }
 
@@ -128,6 +136,10 @@ impl Transform {
                 let (head, within) = (row / head_dim * head_dim, row % head_dim);
                 let half = head_dim / 2;
                 head + (within % half) * 2 + within / half
+            }
+            Self::IntoInterleavedHeads { head_dim } => {
+                let (head, within) = (row / head_dim * head_dim, row % head_dim);
+                head + within % 2 * (head_dim / 2) + within / 2
             }
         }
     }
@@ -155,6 +167,14 @@ pub enum ModelError {
         architecture: String,
         /// The known ones.
         known: String,
+    },
+    /// A model that GGUF has no form for.
+    #[error("{file}: cannot be written as GGUF: {what}")]
+    NoGguf {
+        /// The model.
+        file: String,
+        /// What has no form.
+        what: String,
     },
     /// Tensors that the model does not use: the file is of another kind than it says.
     #[error("{file}: {count} tensors are not part of architecture `{architecture}`: {names}")]
@@ -186,6 +206,14 @@ pub struct Built {
 /// # Errors
 /// [`ModelError`]: an unknown architecture, a missing or unused tensor, a wrong shape or format.
 pub async fn build(checkpoint: &Checkpoint, limits: &DeviceLimits) -> Result<Built, ModelError> {
+    build_quantised(checkpoint, limits, None).await
+}
+
+/// The same with weights that are quantised when they are loaded.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_quantised(checkpoint: &Checkpoint, limits: &DeviceLimits, quant: Option<Quant>) -> Result<Built, ModelError> {
     let architecture = checkpoint.architecture()?;
     let file = checkpoint.name().to_owned();
     let family = family_of(architecture, &file)?;
@@ -196,11 +224,13 @@ pub async fn build(checkpoint: &Checkpoint, limits: &DeviceLimits) -> Result<Bui
     }
     let graph = Graph::new();
     let mut used: Vec<String> = Vec::new();
+    let mut tied = false;
     for name in family.names {
         let tensor = name.published(dialect).tensor(None);
         let absent = checkpoint.find_tensor(&tensor).is_none();
         if let Some(other) = name.or.filter(|_| config.tied.unwrap_or(absent)) {
             graph.tie(name.engine, other);
+            tied = true;
             used.push(tensor); // some repositories store the tied copy too
         }
     }
@@ -217,7 +247,10 @@ pub async fn build(checkpoint: &Checkpoint, limits: &DeviceLimits) -> Result<Bui
                 Reorder::None => Transform::None,
                 Reorder::InterleavedHeads => Transform::InterleavedHeads { head_dim: config.head_dim },
             };
-            sources.push(SourceTensor { info, transform });
+            let in_gguf = resolve(family, Dialect::Gguf, engine, decl.layer).0;
+            let quantise = quant.filter(|_| decl.kind == WeightKind::Matrix);
+            let quantise = quantise.and_then(|quant| quant.type_of(&in_gguf, info.dtype, &info.shape, tied));
+            sources.push(SourceTensor { info, transform, quantise });
         }
         weights.push(WeightLayout::new(&file, decl, sources, limits)?);
     }

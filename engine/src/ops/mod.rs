@@ -22,6 +22,8 @@ mod linear;
 mod linear_twin;
 #[cfg(test)]
 mod linear_twin_tests;
+pub(crate) mod quantise;
+pub(crate) mod quantise_k;
 mod rms_norm;
 mod rope_kv;
 pub mod rope_table;
@@ -70,7 +72,7 @@ pub trait Operator: Debug {
 ///
 /// # Errors
 /// For more work than a grid can hold.
-fn grid(items: u64, per_group: u32) -> Result<[u32; 3], String> {
+pub(crate) fn grid(items: u64, per_group: u32) -> Result<[u32; 3], String> {
     let groups =
         u32::try_from(items.div_ceil(u64::from(per_group.max(1)))).map_err(|_| format!("{items} items are too many for a dispatch"))?;
     let [x, y] = parhelion_shaders::grid(groups);
@@ -90,6 +92,8 @@ pub static TWINS: &[(&str, Twin)] = &[
     ("logits_process", sample::process_twin),
     ("matmul", linear_twin::matmul),
     ("matvec", linear_twin::matvec),
+    ("quantise", quantise::twin),
+    ("quantise_k", quantise_k::twin),
     ("rms_norm", rms_norm::twin),
     ("rope_kv", rope_kv::twin),
     ("sample", sample::sample_twin),

@@ -81,7 +81,7 @@ impl Prepared {
         // A dispatch cannot be interrupted, and one over a large weight takes a CPU long.
         let most = if device.software { SOFTWARE_PART } else { u64::MAX };
         let limits = DeviceLimits { max_binding: device.limits.max_binding.min(most), ..device.limits };
-        let built = models::build(checkpoint, &limits).await?;
+        let built = models::build_quantised(checkpoint, &limits, options.quant).await?;
         let limit = built.config.context.min(SessionOptions::DEFAULT_CONTEXT);
         let context = options.context.unwrap_or(limit).clamp(1, built.config.context.max(1));
         let rows = options.chunk.clamp(1, context);

@@ -5,6 +5,7 @@ use std::{fmt, rc::Rc, time::Duration};
 use parhelion_shaders::{axes::Kv, shared::Sampler};
 
 use super::EngineError;
+use crate::quantise::Quant;
 
 /// How to run a model.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,8 @@ pub struct SessionOptions {
     pub reproducible: bool,
     /// How the KV cache is stored; none for f32 when reproducible, else f16.
     pub kv: Option<Kv>,
+    /// What weights are quantised to when they are loaded; none to keep them as they are published.
+    pub quant: Option<Quant>,
 }
 
 impl SessionOptions {
@@ -28,7 +31,7 @@ impl SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { context: None, sequences: 1, chunk: 512, reproducible: false, kv: None }
+        Self { context: None, sequences: 1, chunk: 512, reproducible: false, kv: None, quant: None }
     }
 }
 

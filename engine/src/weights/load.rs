@@ -9,6 +9,7 @@ use crate::{
     formats,
     graph::WeightKind,
     pieces::Pieces,
+    quantise::{Job, Planes, Stage},
     recorder::WeightPart,
     recording::BufferSlice,
 };
@@ -44,16 +45,14 @@ pub async fn load(
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<(), WeightError> {
     let total = layouts.iter().flat_map(|layout| &layout.sources).map(|source| source.info.len).sum();
-    let mut stream = Stream { checkpoint, executor, progress, reached: LoadProgress { done: 0, total }, sent: 0, arriving: None };
-    for (layout, parts) in layouts.iter().zip(bound) {
-        for (part, buffers) in layout.parts.iter().zip(parts) {
-            match layout.kind {
-                WeightKind::Vector => stream.vector(&layout.sources[0].info, buffers.quants).await?,
-                WeightKind::Matrix => stream.part(layout, part, buffers).await?,
-            }
-        }
+    let conversion = Conversion::of(layouts, executor).await?;
+    let reached = LoadProgress { done: 0, total };
+    let mut stream = Stream { checkpoint, executor, progress, reached, sent: 0, arriving: None, conversion };
+    let outcome = stream.all(layouts, bound).await;
+    match stream.conversion {
+        Some(conversion) => conversion.end(checkpoint.name(), executor, outcome).await,
+        None => outcome,
     }
-    Ok(())
 }
 
 /// The way from a checkpoint to a device.
@@ -66,9 +65,23 @@ struct Stream<'a> {
     sent: u64,
     /// Ends when all that was written before it is on the device.
     arriving: Option<LocalFuture<'static, Result<Vec<u8>, ExecError>>>,
+    /// Where tensors are to be quantised.
+    conversion: Option<Conversion>,
 }
 
 impl Stream<'_> {
+    async fn all(&mut self, layouts: &[WeightLayout], bound: &[Vec<WeightPart>]) -> Result<(), WeightError> {
+        for (layout, parts) in layouts.iter().zip(bound) {
+            for (part, buffers) in layout.parts.iter().zip(parts) {
+                match layout.kind {
+                    WeightKind::Vector => self.vector(&layout.sources[0].info, buffers.quants).await?,
+                    WeightKind::Matrix => self.part(layout, part, buffers).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A vector becomes f32, padded with zeros to whole `vec4<f32>`.
     async fn vector(&mut self, info: &TensorInfo, target: BufferSlice) -> Result<(), WeightError> {
         let bytes = self.checkpoint.read_rows(info, 0, 1).await?;
@@ -96,7 +109,12 @@ impl Stream<'_> {
         let mut filled = 0;
         for &(source, first, rows) in &part.pieces {
             let rows = Rows { source: &layout.sources[source], part, blocks, first, count: rows };
-            self.rows(&rows, &planes, filled).await?;
+            match (rows.source.quantise, buffers.scales) {
+                (Some(_), Some(scales)) => {
+                    self.converted(&rows, Planes { quants: buffers.quants, scales, first_row: filled }).await?;
+                }
+                _ => self.rows(&rows, &planes, filled).await?,
+            }
             filled += rows.count;
         }
         Ok(())
@@ -130,6 +148,24 @@ impl Stream<'_> {
         Ok(())
     }
 
+    /// Rows of a tensor that become another type on the device, into the planes of a part.
+    async fn converted(&mut self, rows: &Rows<'_>, to: Planes) -> Result<(), WeightError> {
+        let info = &rows.source.info;
+        let Some(index) = self.conversion.as_ref().and_then(|conversion| conversion.index(info)) else { return Ok(()) };
+        let mut done = 0;
+        while done < rows.count {
+            let Some(Conversion { stage, jobs, .. }) = &mut self.conversion else { return Ok(()) };
+            let job = jobs[index];
+            let count = job.chunk_rows(self.executor.device()).min(rows.count - done);
+            let bytes = self.checkpoint.read_rows(info, u64::from(rows.first + done), u64::from(count)).await?;
+            let to = Planes { first_row: to.first_row + done, ..to };
+            stage.convert(self.executor, (index, &job), (&bytes, count), to).await?;
+            done += count;
+            self.advance(bytes.len() as u64, to.quants).await?;
+        }
+        Ok(())
+    }
+
     /// Books bytes as written; waits for earlier ones where many are under way.
     async fn advance(&mut self, bytes: u64, target: BufferSlice) -> Result<(), WeightError> {
         self.reached.done += bytes;
@@ -142,6 +178,53 @@ impl Stream<'_> {
             self.sent = self.reached.done;
         }
         Ok(())
+    }
+}
+
+/// The tensors that are quantised on their way, and what they pass through.
+struct Conversion {
+    jobs: Vec<Job>,
+    names: Vec<String>,
+    stage: Stage,
+}
+
+impl Conversion {
+    /// Buffers for the tensors of `layouts` that are to be quantised; none where there are none.
+    async fn of(layouts: &[WeightLayout], executor: &mut dyn Executor) -> Result<Option<Self>, ExecError> {
+        let (mut jobs, mut names) = (Vec::new(), Vec::new());
+        for layout in layouts {
+            for source in &layout.sources {
+                if let Some(to) = source.quantise {
+                    jobs.push(Job { dtype: source.info.dtype, cols: layout.cols, transform: source.transform, to });
+                    names.push(source.info.name.clone());
+                }
+            }
+        }
+        if jobs.is_empty() {
+            return Ok(None);
+        }
+        let stage = Stage::new(executor, &jobs).await?;
+        Ok(Some(Self { jobs, names, stage }))
+    }
+
+    fn index(&self, info: &TensorInfo) -> Option<usize> {
+        self.names.iter().position(|name| *name == info.name)
+    }
+
+    /// Gives the buffers back, once it is known whether everything that was quantised is finite.
+    async fn end(self, file: &str, executor: &mut dyn Executor, outcome: Result<(), WeightError>) -> Result<(), WeightError> {
+        let faults = match outcome {
+            Ok(()) => self.stage.faults(executor).await.map_err(WeightError::from),
+            Err(error) => Err(error),
+        };
+        self.stage.release(executor);
+        match faults?.first() {
+            Some(&i) => {
+                let to = self.jobs[i].to.dtype().name();
+                Err(WeightError::NotFinite { file: file.to_owned(), tensor: self.names[i].clone(), to })
+            }
+            None => Ok(()),
+        }
     }
 }
 

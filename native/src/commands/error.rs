@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use parhelion::exec::ExecError;
-use parhelion::loader::LoadError;
+use parhelion::loader::{GgufWriteError, LoadError};
+use parhelion::models::ModelError;
+use parhelion::quantise::QuantiseError;
 use parhelion::session::EngineError;
 
 use super::models::{Damaged, NotFetched};
@@ -12,6 +14,7 @@ use crate::cache::NoCacheDirectory;
 use crate::fetch::FetchError;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::model::NameError;
+use crate::progress::bytes;
 use crate::serve::NoPage;
 
 /// Why a command did not do what it was asked.
@@ -47,6 +50,44 @@ pub enum CommandError {
     /// The engine could not do what it was asked.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Weights could not be quantised.
+    #[error(transparent)]
+    Quantise(#[from] QuantiseError),
+    /// A model that GGUF has no form for.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// There is nothing to do.
+    #[error(
+        "{name}: no tensor becomes another type: those that could are quantised already; --requantize converts them all the same, which loses more"
+    )]
+    NothingToQuantise {
+        /// The model.
+        name: String,
+    },
+    /// A file is in the way.
+    #[error("{} exists already; --force writes over it", path.display())]
+    OutputExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A model cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    WriteModel {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: GgufWriteError,
+    },
+    /// The disk has too little room.
+    #[error("{} needs {}, and {} is free there: make room, or write to another disk", path.display(), bytes(*needed), bytes(*free))]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the file.
+        needed: u64,
+        /// Bytes that the disk has.
+        free: u64,
+    },
     /// Standard input could not be read.
     #[error("cannot read the input: {0}")]
     Input(io::Error),

@@ -43,6 +43,10 @@ impl Loaded {
             bytes(memory.kv),
             bytes(memory.scratch.saturating_add(memory.other)),
         ));
+        if let Some(quant) = options.session().quant {
+            let published = bytes(checkpoint.tensors().map(|tensor| tensor.len).sum());
+            context.notice(&format!("quantising {published} of weights to {} while they are loaded", quant.target.dtype()));
+        }
         let progress = context.progress();
         let total = checkpoint.tensors().map(|tensor| tensor.len).sum();
         progress.begin("loading", Unit::Bytes, Some(total), 0);

@@ -7,6 +7,7 @@ mod inspect;
 mod loaded;
 mod models;
 mod options;
+mod quantize;
 mod run;
 mod score;
 mod serve_web;
@@ -61,6 +62,7 @@ enum Command {
     Run(Box<run::RunOptions>),
     Score(Box<score::ScoreOptions>),
     Inspect(inspect::InspectOptions),
+    Quantize(Box<quantize::QuantizeOptions>),
     Doctor(Box<doctor::DoctorOptions>),
     Models(models::ModelsOptions),
     ServeWeb(serve_web::ServeWebOptions),
@@ -148,6 +150,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), CommandError> {
         Command::Run(options) => run::run(&context, &options),
         Command::Score(options) => score::run(&context, &options),
         Command::Inspect(options) => inspect::run(&context, &options),
+        Command::Quantize(options) => quantize::run(&context, &options),
         Command::Doctor(options) => doctor::run(&context, &options),
         Command::Models(options) => models::run(&context, options),
         Command::ServeWeb(options) => serve_web::run(&context, &options),

@@ -2,7 +2,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use parhelion::quantise::{Quant, QuantType};
 use parhelion::session::{GenerateOptions, Sampling, SessionOptions};
 
 use crate::host::{DeviceChoice, DeviceRequest, SwitchChoice};
@@ -42,13 +43,49 @@ pub(super) struct ModelOptions {
     /// All arithmetic in f32 with pinned kernels: devices differ only in the last bits
     #[arg(long)]
     reproducible: bool,
+    /// Quantise weights while they are loaded: less memory and more speed for less precise answers
+    #[arg(long, value_name = "TYPE", value_enum)]
+    quant: Option<QuantChoice>,
+    /// With --quant: also weights that are quantised already, which loses more
+    #[arg(long, requires = "quant")]
+    requantize: bool,
     #[command(flatten)]
     pub(super) device: DeviceOptions,
 }
 
 impl ModelOptions {
     pub(super) fn session(&self) -> SessionOptions {
-        SessionOptions { context: self.context, reproducible: self.reproducible, ..SessionOptions::default() }
+        let quant = self.quant.map(|choice| choice.quant(self.requantize));
+        SessionOptions { context: self.context, reproducible: self.reproducible, quant, ..SessionOptions::default() }
+    }
+}
+
+/// What weights are quantised to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum QuantChoice {
+    /// 8.5 bits a weight: hardly tells from the original
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 5.5 bits a weight
+    #[value(name = "q5_0")]
+    Q5_0,
+    /// 4.5 bits a weight, in blocks that every program reads
+    #[value(name = "q4_0")]
+    Q4_0,
+    /// 4.5 bits a weight, closer to the original than q4_0; rows that are no whole blocks of 256 become q5_0
+    #[value(name = "q4_k")]
+    Q4K,
+}
+
+impl QuantChoice {
+    pub(super) fn quant(self, requantise: bool) -> Quant {
+        let target = match self {
+            Self::Q8_0 => QuantType::Q8_0,
+            Self::Q5_0 => QuantType::Q5_0,
+            Self::Q4_0 => QuantType::Q4_0,
+            Self::Q4K => QuantType::Q4_K,
+        };
+        Quant { target, requantise }
     }
 }
 

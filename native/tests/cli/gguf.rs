@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::program::{program, run};
 
 /// A GGUF file of version 3 with a few entries and two tensors, one of them named to upset a terminal.
-fn tiny_gguf() -> Vec<u8> {
+pub(crate) fn tiny_gguf() -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
     let entry = |key: &str, kind: u32, value: Vec<u8>| [text(key), kind.to_le_bytes().to_vec(), value].concat();
     let strings: Vec<u8> = ["a", "b", "c", "d", "e", "f"].iter().flat_map(|s| text(s)).collect();
@@ -27,7 +27,7 @@ fn tiny_gguf() -> Vec<u8> {
     file
 }
 
-fn write(directory: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let path = directory.join(name);
     std::fs::write(&path, bytes).unwrap();
     path

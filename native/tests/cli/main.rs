@@ -5,4 +5,5 @@
 mod gguf;
 mod model;
 mod program;
+mod quantize;
 mod usage;

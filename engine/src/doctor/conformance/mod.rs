@@ -6,7 +6,7 @@ pub mod sample;
 
 use parhelion_shaders::{Kernel, axes::Weight};
 
-use super::Case;
+use super::{Case, quantise::conformance as quantisations};
 use crate::exec::DeviceInfo;
 
 /// A case that is made when it is run: some hold many megabytes.
@@ -51,6 +51,7 @@ pub fn conformance_cases(device: &DeviceInfo) -> Vec<Listed> {
     all.extend(attention::rope());
     all.extend(sample::process(device));
     all.extend(sample::choose(device));
+    all.extend(quantisations().into_iter().map(|case| Listed::new(case.call.kernel, move || case.clone())));
     all.retain(|listed| device.switches.allow(listed.kernel.needs));
     all
 }

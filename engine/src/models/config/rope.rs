@@ -1,9 +1,9 @@
 //! Rotary positions, as both dialects describe them.
 
-use parhelion_loader::{Dialect, LoadError, Metadata};
+use parhelion_loader::{Dialect, LoadError, Metadata, Value};
 
-use super::{Key, Keys};
-use crate::ops::rope_table::{Pairing, RopeConfig, RopeScaling};
+use super::{Config, Key, Keys};
+use crate::ops::rope_table::{self, Pairing, RopeConfig, RopeScaling};
 
 const DIMS: Key = Key::gguf("rope.dimension_count");
 const BASE: Key = Key::gguf("rope.freq_base");
@@ -44,6 +44,39 @@ impl Keys<'_> {
         let theta = f64::from(self.positive(BASE, THETA)?);
         Ok(RopeConfig { scaling, ..RopeConfig::new(theta, dims, Pairing::Half) })
     }
+}
+
+/// Entries of a GGUF file, and the factors that it keeps as a tensor.
+type GgufRope = (Vec<(String, Value)>, Option<Vec<f32>>);
+
+impl Config {
+    /// The rotary embedding as a GGUF file of `architecture` describes it: settings, and for scalings that GGUF has no settings for,
+    /// the factor by which each frequency is divided.
+    pub(in super::super) fn gguf_rope(&self, architecture: &str) -> Result<GgufRope, String> {
+        let rope = &self.rope;
+        let (mut entries, mut factors) = (vec![(DIMS, Value::U32(rope.dims)), (BASE, Value::F32(rope.theta as f32))], None);
+        let text = |kind: &str| (KIND, Value::String(kind.to_owned()));
+        match &rope.scaling {
+            RopeScaling::None => {}
+            RopeScaling::Linear { factor } => entries.extend([text("linear"), (FACTOR, Value::F32(*factor as f32))]),
+            RopeScaling::Yarn { factor, original_context, beta_fast: 32.0, beta_slow: 1.0, truncate: true, attention_factor: None } => {
+                entries.extend([text("yarn"), (FACTOR, Value::F32(*factor as f32)), (ORIGINAL, Value::U32(*original_context as u32))]);
+            }
+            scaling if rope_table::attention_factor(scaling) == 1.0 && !matches!(scaling, RopeScaling::Yarn { .. }) => {
+                factors = Some(rope_factors(rope).map_err(|error| error.to_string())?);
+            }
+            scaling => return Err(format!("positions stretched by {scaling:?}")),
+        }
+        let entries = entries.into_iter().filter_map(|(key, value)| Some((key.in_gguf(architecture)?, value)));
+        Ok((entries.collect(), factors))
+    }
+}
+
+/// How many times slower each pair turns than it would without scaling.
+fn rope_factors(rope: &RopeConfig) -> Result<Vec<f32>, rope_table::RopeError> {
+    let plain = rope_table::inverse_frequencies(&RopeConfig { scaling: RopeScaling::None, ..rope.clone() })?;
+    let scaled = rope_table::inverse_frequencies(rope)?;
+    Ok(plain.iter().zip(scaled).map(|(plain, scaled)| (plain / scaled) as f32).collect())
 }
 
 /// The object that describes scaling; from version 5 of `transformers` it holds the base of the frequencies too.
