@@ -89,11 +89,9 @@ pub enum HubError {
     #[error(transparent)]
     Choice(#[from] ChoiceError),
     /// The network was ruled out, and not all files are here.
-    #[error(
-        "{what} not on this machine, and --offline or HF_HUB_OFFLINE keeps it from being fetched: run `parhelion models pull` without it"
-    )]
+    #[error("{what} on this machine, and --offline or HF_HUB_OFFLINE keeps it from being fetched: run `parhelion models pull` without it")]
     Offline {
-        /// What is missing, with its verb.
+        /// What is missing, in words: `it is not`.
         what: String,
     },
     /// The hub could not be asked.

@@ -215,6 +215,7 @@ fn offline_uses_what_is_here_and_says_what_is_not() {
     bench.settings.hub.offline = true;
     let error = hub_error(bench.fetcher().repository(&name("o/n"), Freshness::Newest));
     assert!(matches!(error, HubError::Offline { .. }) && error.to_string().contains("models pull"), "{error}");
+    assert!(error.to_string().starts_with("it is not on this machine, and --offline"), "{error}");
     assert!(matches!(bench.fetcher().url("http://127.0.0.1:9/m.gguf"), Err(FetchError::Offline { .. })));
     assert!(hub.hub.requests().is_empty());
     bench.settings.hub.offline = false;
