@@ -153,15 +153,21 @@ dtypes! {
         /// Two F32: a complex number.
         C64, "C64", 1, 8;
         /// f32 scale and offset, 32 x 4 bits: GPTQ, AWQ, MLX, compressed-tensors.
-        AFFINE4, "AFFINE4", 32, 24;
+        AFFINE4_32, "AFFINE4_32", 32, 24;
+        /// f32 scale and offset, 64 x 4 bits.
+        AFFINE4_64, "AFFINE4_64", 64, 40;
+        /// f32 scale and offset, 128 x 4 bits.
+        AFFINE4_128, "AFFINE4_128", 128, 72;
         /// f32 scale and offset, 32 x 8 bits.
-        AFFINE8, "AFFINE8", 32, 40;
-        /// f32 scale, 32 x 4 bits that stand for quantiles of a normal distribution: bitsandbytes.
-        NF4, "NF4", 32, 20;
-        /// f32 scale, 32 x F8_E4M3.
-        SCALED_F8_E4M3, "F8_E4M3 with scales", 32, 36;
-        /// f32 scale, 32 x F8_E5M2.
-        SCALED_F8_E5M2, "F8_E5M2 with scales", 32, 36;
+        AFFINE8_32, "AFFINE8_32", 32, 40;
+        /// f32 scale and offset, 64 x 8 bits.
+        AFFINE8_64, "AFFINE8_64", 64, 72;
+        /// f32 scale, 64 x 4 bits that stand for quantiles of a normal distribution: bitsandbytes.
+        NF4, "NF4", 64, 36;
+        /// f32 scale, 64 x F8_E4M3.
+        SCALED_F8_E4M3, "F8_E4M3_64", 64, 68;
+        /// f32 scale, 64 x F8_E5M2.
+        SCALED_F8_E5M2, "F8_E5M2_64", 64, 68;
     }
 }
 

@@ -14,6 +14,7 @@ mod packed;
 mod safetensors;
 mod weight_map;
 
+pub use packed::NF4_VALUES;
 pub(crate) use packed::{Packed, Refusal};
 pub(crate) use safetensors::is_safetensors;
 

@@ -32,7 +32,7 @@ pub use dtype::DType;
 pub use error::LoadError;
 pub use gguf::{GgufLayout, GgufWriteError, GgufWriter, NewTensor};
 pub use hub::HubFiles;
-pub use huggingface::Sidecar;
+pub use huggingface::{NF4_VALUES, Sidecar};
 pub use metadata::{Array, Metadata, Strings, Value};
 #[cfg(not(target_arch = "wasm32"))]
 pub use repository::Directory;

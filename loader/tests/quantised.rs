@@ -104,13 +104,15 @@ fn float8(byte: u8, exponent_bits: i32) -> f32 {
 /// The values of blocks, by the layout that `DType` documents.
 fn values(dtype: DType, bytes: &[u8]) -> Vec<f32> {
     let float = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
-    let nibble = |codes: &[u8], i: usize| if i < 16 { codes[i] & 15 } else { codes[i - 16] >> 4 };
+    let nibble = |codes: &[u8], i: usize| codes[i / 32 * 16 + i % 16] >> (i % 32 / 16 * 4) & 15;
     let block = |b: &[u8]| -> Vec<f32> {
         let d = float(&b[..4]);
         match dtype {
-            DType::AFFINE4 => (0..32).map(|i| f32::from(nibble(&b[8..], i)) * d + float(&b[4..8])).collect(),
-            DType::AFFINE8 => b[8..].iter().map(|&q| f32::from(q) * d + float(&b[4..8])).collect(),
-            DType::NF4 => (0..32).map(|i| NF4[usize::from(nibble(&b[4..], i))] * d).collect(),
+            DType::AFFINE4_32 | DType::AFFINE4_64 | DType::AFFINE4_128 => {
+                (0..2 * (b.len() - 8)).map(|i| f32::from(nibble(&b[8..], i)) * d + float(&b[4..8])).collect()
+            }
+            DType::AFFINE8_32 | DType::AFFINE8_64 => b[8..].iter().map(|&q| f32::from(q) * d + float(&b[4..8])).collect(),
+            DType::NF4 => (0..64).map(|i| NF4[usize::from(nibble(&b[4..], i))] * d).collect(),
             DType::SCALED_F8_E4M3 => b[4..].iter().map(|&q| float8(q, 4) * d).collect(),
             DType::SCALED_F8_E5M2 => b[4..].iter().map(|&q| float8(q, 5) * d).collect(),
             other => panic!("{other} is not a type of quantised repositories"),

@@ -88,7 +88,7 @@ fn block(source: &Source, number: u64) -> Vec<u8> {
             let bits = u32::from(u16::from_le_bytes([block[0], block[1]]));
             block.copy_from_slice(&finite(bits, number, 0, 0x7c00, &EXTREME_HALVES).to_le_bytes()[..2]);
         }
-        (_, BlockScales::Float(at)) => {
+        (_, BlockScales::Floats(&[at])) => {
             let extreme = EXTREME_BRAINS.map(|bits| bits << 16 | bits & 1);
             let bits = u32::from_le_bytes(*block[at..].first_chunk().unwrap());
             block[at..at + 4].copy_from_slice(&finite(bits, number, 0, 0x7f80_0000, &extreme).to_le_bytes());
@@ -116,7 +116,7 @@ fn sums(source: &Source, parts: usize) -> Vec<String> {
 }
 
 fn sources() -> impl Iterator<Item = &'static Source> {
-    Weight::ALL.iter().flat_map(|&format| formats::info(format).sources).filter(|source| source.dtype != DType::F32)
+    Weight::ALL.iter().flat_map(|&format| formats::info(format).sources).filter(|source| source.dtype != DType::F32 && source.dtype.ggml_id().is_some())
 }
 
 fn check_sums(mut chosen: impl FnMut(usize) -> bool) {

@@ -61,6 +61,14 @@ for_each_format! {
     iq3_s_weights: Iq3S,
     iq1_s_weights: Iq1S,
     iq1_m_weights: Iq1M,
+    affine4_g32_weights: Affine4G32,
+    affine4_g64_weights: Affine4G64,
+    affine4_g128_weights: Affine4G128,
+    affine8_g32_weights: Affine8G32,
+    affine8_g64_weights: Affine8G64,
+    nf4_weights: Nf4,
+    f8_e4m3_weights: F8E4m3,
+    f8_e5m2_weights: F8E5m2,
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! 4 bits that name one of 16 values: IQ4_NL and IQ4_XS with a table of their own, MXFP4 and NVFP4 with 4-bit floats.
+//! 4 bits that name one of 16 values: IQ4_NL and IQ4_XS with a table of their own, MXFP4 and NVFP4 with 4-bit floats, NF4 with
+//! quantiles of a normal distribution.
 
 use parhelion_loader::DType;
 
@@ -7,16 +8,22 @@ use super::{Block, BlockScales, Format, Info, Row, RowOut, Section, Source, pack
 /// The values of IQ4_NL and IQ4_XS.
 const VALUES: [f32; 16] = [-127., -104., -83., -65., -49., -35., -22., -10., 1., 13., 25., 38., 53., 69., 89., 113.];
 
-/// The same as the words in front of the scales.
-const CODEBOOK: [u32; 16] = {
+/// The values of NF4, as bitsandbytes has them in f32.
+const NORMAL: [f32; 16] = parhelion_loader::NF4_VALUES;
+
+const CODEBOOK: [u32; 16] = words(&VALUES);
+const NORMAL_CODEBOOK: [u32; 16] = words(&NORMAL);
+
+/// Values as the words in front of the scales.
+const fn words(values: &[f32; 16]) -> [u32; 16] {
     let mut words = [0; 16];
     let mut i = 0;
     while i < 16 {
-        words[i] = VALUES[i].to_bits();
+        words[i] = values[i].to_bits();
         i += 1;
     }
     words
-};
+}
 
 /// Twice the values of 4-bit floats: a sign, two bits of exponent, one of mantissa.
 const FLOATS: [f32; 16] = [0., 1., 2., 3., 4., 6., 8., 12., 0., -1., -2., -3., -4., -6., -8., -12.];
@@ -88,6 +95,37 @@ impl Format for Iq4Xs {
         let entry: &[u8; 8] = row.entry(0, i);
         let (lower, upper) = (entry[b / 2] >> (b % 2 * 4) & 15, entry[6 + b / 4] >> (b % 4 * 2) & 3);
         whole(row.half(0, 4 * i + 2) * (f32::from(lower | upper << 4) - 32.0), 0.0)
+    }
+}
+
+/// NF4: d, 16 bytes of nibbles for each of 2 blocks; a weight is value * d.
+pub(crate) struct Nf4;
+impl Format for Nf4 {
+    const INFO: Info = Info {
+        sources: &[Source { dtype: DType::NF4, scales: BlockScales::Floats(&[0]) }],
+        quant_bits: 4,
+        sections: &[Section { bytes: 4, blocks: 2 }],
+        codebook: &NORMAL_CODEBOOK,
+    };
+    const SCALED: bool = true;
+
+    fn repack(_: DType, row: &[u8], out: &mut RowOut<'_>) {
+        for (i, block) in row.as_chunks::<36>().0.iter().enumerate() {
+            out.put_scale(0, i, field::<4>(block, 0));
+            for b in 0..2 {
+                out.put_quants::<16>(0, 2 * i + b, field(block, 4 + 16 * b));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn values(row: &Row<'_>, block: usize) -> Block {
+        named(row, block, &NORMAL)
+    }
+
+    #[inline(always)]
+    fn scale(row: &Row<'_>, block: usize) -> [(f32, f32); 2] {
+        whole(f32::from_le_bytes(*row.entry(0, block / 2)), 0.0)
     }
 }
 

@@ -120,7 +120,7 @@ impl Format for Q5K {
 pub(crate) struct Q8K;
 impl Format for Q8K {
     const INFO: Info = Info {
-        sources: &[Source { dtype: DType::Q8_K, scales: BlockScales::Float(0) }],
+        sources: &[Source { dtype: DType::Q8_K, scales: BlockScales::Floats(&[0]) }],
         quant_bits: 8,
         sections: &[Section::each_256(4)],
         codebook: &[],

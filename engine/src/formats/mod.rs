@@ -1,13 +1,16 @@
 //! The weight formats that can be computed with: one table, from which loading, scalar twins, checks and messages take what they
 //! know of a format. A format is one implementation of [`Format`] here and one WGSL module (`shaders/wgsl/shared/weight_*.wgsl`);
-//! the facts about published blocks are those of ggml.
+//! the facts about published blocks are those of ggml, or of the loader where it puts
+//! blocks together itself.
 //!
 //! In the engine's layout a matrix is two planes of rows, every row of a plane of the same size. A row of quants is whole
 //! `vec4<u32>`, ordered so that neighbouring lanes, which take neighbouring blocks of 32 columns, read neighbouring memory. A row of
 //! scales is sections of whole words; a codebook comes before the first row.
 
+pub(crate) mod affine;
 mod codebooks;
 pub(crate) mod fives;
+pub(crate) mod floats8;
 pub(crate) mod fours;
 pub(crate) mod grids;
 pub(crate) mod iq1;
@@ -64,8 +67,8 @@ pub enum BlockScales {
     Plain,
     /// f16 numbers at these bytes.
     Halves(&'static [usize]),
-    /// An f32 number at this byte.
-    Float(usize),
+    /// f32 numbers at these bytes.
+    Floats(&'static [usize]),
     /// The exponent of a power of two at this byte.
     Exponent(usize),
     /// The upper 4 bits of each of 4 times 16 bits from this byte on, together an f16.
@@ -89,9 +92,11 @@ impl Source {
     pub fn map_scales(&self, block: &mut [u8], mut change: impl FnMut(u16) -> u16) {
         match self.scales {
             BlockScales::Plain | BlockScales::Bytes => {}
-            BlockScales::Float(at) => {
-                let bits = f16::from_f32(f32::from_le_bytes(*pack::field(block, at))).to_bits();
-                block[at..at + 4].copy_from_slice(&f16::from_bits(change(bits)).to_f32().to_le_bytes());
+            BlockScales::Floats(places) => {
+                for &at in places {
+                    let bits = f16::from_f32(f32::from_le_bytes(*pack::field(block, at))).to_bits();
+                    block[at..at + 4].copy_from_slice(&f16::from_bits(change(bits)).to_f32().to_le_bytes());
+                }
             }
             BlockScales::Exponent(at) => {
                 let bits = f16::from_f32(f32::from_bits(u32::from(block[at]) << 23)).to_bits();
@@ -227,6 +232,14 @@ formats! { $
     Iq3S: crate::formats::grids::Iq3S,
     Iq1S: crate::formats::iq1::Iq1S,
     Iq1M: crate::formats::iq1::Iq1M,
+    Affine4G32: crate::formats::affine::Affine4<1>,
+    Affine4G64: crate::formats::affine::Affine4<2>,
+    Affine4G128: crate::formats::affine::Affine4<4>,
+    Affine8G32: crate::formats::affine::Affine8<1>,
+    Affine8G64: crate::formats::affine::Affine8<2>,
+    Nf4: crate::formats::fours::Nf4,
+    F8E4m3: crate::formats::floats8::E4m3,
+    F8E5m2: crate::formats::floats8::E5m2,
 }
 
 /// What is known of a format.

@@ -1,13 +1,14 @@
 //! Quantised matrices that repositories store as several tensors: codes, scales, zero points. Each is one tensor of the index, and
-//! its rows are put together here, as many as are asked for, in blocks of 32 columns:
+//! its rows are put together here, as many as are asked for, in blocks:
 //!
 //! | type | a block |
 //! |---|---|
-//! | `AFFINE4`, `AFFINE8` | f32 `d`, f32 `m`, 32 codes of 4 or 8 bits: `code * d + m` |
-//! | `NF4` | f32 `d`, 32 codes of 4 bits: `NF4[code] * d` |
-//! | `SCALED_F8_E4M3`, `SCALED_F8_E5M2` | f32 `d`, 32 floats of 8 bits: `float * d` |
+//! | `AFFINE4_*`, `AFFINE8_*` | f32 `d`, f32 `m`, codes of 4 or 8 bits: `code * d + m` |
+//! | `NF4` | f32 `d`, codes of 4 bits: `NF4_VALUES[code] * d` |
+//! | `SCALED_F8_E4M3`, `SCALED_F8_E5M2` | f32 `d`, floats of 8 bits: `float * d` |
 //!
-//! Of 4-bit codes, byte `i` has that of column `i` in its low half and that of column `i + 16` in its high half, as in ggml's blocks.
+//! 4-bit codes are 16 bytes for each 32 columns: byte `i` has that of column `i` in its low half and that of column `i + 16` in its
+//! high half, as in ggml's blocks. A block has the columns that share a scale, or an even part of them.
 
 use std::sync::Arc;
 
@@ -24,12 +25,14 @@ mod scheme;
 pub(super) use collect::{Assembled, assemble};
 pub(crate) use scheme::Refusal;
 
+pub use nf4::VALUES as NF4_VALUES;
+
 use affine::Affine;
 use float8::Float8;
 use nf4::Nf4;
 
-/// Columns of a block.
-const BLOCK: u64 = 32;
+/// Columns whose codes lie together; a block has one or more times as many.
+const RUN: usize = 32;
 
 /// A matrix in several tensors.
 #[derive(Debug, Clone)]
@@ -50,8 +53,7 @@ impl Packed {
     /// The type of the blocks that come of it.
     fn dtype(&self) -> DType {
         match &self.storage {
-            Storage::Affine(affine) if affine.bits == 4 => DType::AFFINE4,
-            Storage::Affine(_) => DType::AFFINE8,
+            Storage::Affine(affine) => affine.dtype(),
             Storage::Nf4(_) => DType::NF4,
             Storage::Float8(float8) => float8.dtype,
         }
@@ -68,8 +70,10 @@ impl Packed {
     }
 }
 
-/// Appends 32 codes of 4 bits, two a byte.
+/// Appends codes of 4 bits, two a byte.
 fn push_nibbles(out: &mut Vec<u8>, codes: &[u8]) {
-    let (low, high) = codes.split_at(codes.len() / 2);
-    out.extend(low.iter().zip(high).map(|(low, high)| low | high << 4));
+    for run in codes.as_chunks::<RUN>().0 {
+        let (low, high) = run.split_at(RUN / 2);
+        out.extend(low.iter().zip(high).map(|(low, high)| low | high << 4));
+    }
 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::part::{Grid, Part, transpose};
-use super::{BLOCK, push_nibbles};
-use crate::{LoadError, Source};
+use super::push_nibbles;
+use crate::{DType, LoadError, Source};
 
 /// Where in a word of eight AWQ keeps the code of each of eight neighbours.
 const AWQ_PLACES: [u32; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
@@ -49,19 +49,29 @@ pub(super) enum Zero {
     Down(Part),
 }
 
+/// Types by bits and by columns of a block, the largest first.
+const TYPES: [(u32, DType); 5] =
+    [(4, DType::AFFINE4_128), (4, DType::AFFINE4_64), (4, DType::AFFINE4_32), (8, DType::AFFINE8_64), (8, DType::AFFINE8_32)];
+
 impl Affine {
+    /// The type of the largest blocks that groups are made of.
+    pub(super) fn dtype(&self) -> DType {
+        let fits = |&&(bits, dtype): &&(u32, DType)| bits == self.bits && self.group.is_multiple_of(dtype.block_elems());
+        TYPES.iter().find(fits).map_or(DType::AFFINE8_32, |&(_, dtype)| dtype)
+    }
+
     /// Rows of a matrix of `cols` columns in blocks.
     pub(super) async fn read_rows(&self, files: &[Arc<dyn Source>], rows: Range<u64>, cols: u64) -> Result<Vec<u8>, LoadError> {
         let codes = self.codes.read(files, rows.clone(), cols, self.bits).await?;
         let scales = self.scales.read(files, rows.clone()).await?;
         let offsets = self.zero.read(files, rows, self.bits, &scales).await?;
         let (cols, groups) = (cols as usize, cols.div_ceil(self.group) as usize);
-        let blocks = cols / BLOCK as usize;
-        let mut out = Vec::with_capacity(codes.len() / 32 * (8 + 4 * self.bits as usize));
+        let size = self.dtype().block_elems() as usize;
+        let mut out = Vec::with_capacity(codes.len() / size * self.dtype().block_bytes() as usize);
         let by_row = codes.chunks_exact(cols).zip(scales.chunks_exact(groups).zip(offsets.chunks_exact(groups)));
         for (codes, (scales, offsets)) in by_row {
-            for (block, codes) in codes.chunks_exact(BLOCK as usize).take(blocks).enumerate() {
-                let group = (block as u64 * BLOCK / self.group) as usize;
+            for (block, codes) in codes.chunks_exact(size).enumerate() {
+                let group = block * size / self.group as usize;
                 out.extend(scales[group].to_le_bytes());
                 out.extend(offsets[group].to_le_bytes());
                 match self.bits {

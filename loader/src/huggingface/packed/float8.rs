@@ -3,9 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::BLOCK;
 use super::part::Part;
 use crate::{DType, LoadError, Source};
+
+/// Columns of a block.
+pub(super) const COLUMNS: u64 = 64;
 
 #[derive(Debug, Clone)]
 pub(super) struct Float8 {
@@ -17,7 +19,7 @@ pub(super) struct Float8 {
     pub(super) scales: Part,
     /// Rows of a tile.
     pub(super) tile_rows: u64,
-    /// Columns of a tile: all, or a multiple of 32.
+    /// Columns of a tile: all, or a multiple of 64.
     pub(super) tile_cols: u64,
 }
 
@@ -30,11 +32,11 @@ impl Float8 {
         // Stored as a vector where there is one a row, so counted from the first.
         let tiles = first * across as u64..rows.end.div_ceil(self.tile_rows) * across as u64;
         let scales = self.scales.floats(files, 0..1, tiles).await?;
-        let mut out = Vec::with_capacity(bytes.len() / 32 * 36);
+        let mut out = Vec::with_capacity(bytes.len() / 64 * 68);
         for (row, bytes) in rows.zip(bytes.chunks_exact(cols as usize)) {
             let tile = (row / self.tile_rows - first) as usize * across;
-            for (block, bytes) in bytes.chunks_exact(BLOCK as usize).enumerate() {
-                let scale = scales[tile + (block as u64 * BLOCK / self.tile_cols) as usize];
+            for (block, bytes) in bytes.chunks_exact(COLUMNS as usize).enumerate() {
+                let scale = scales[tile + (block as u64 * COLUMNS / self.tile_cols) as usize];
                 out.extend(scale.to_le_bytes());
                 out.extend_from_slice(bytes);
             }

@@ -6,7 +6,7 @@ use super::float8::Float8;
 use super::nf4::{Magnitudes, Nf4};
 use super::part::{Grid, Part, is_float};
 use super::scheme::Scheme;
-use super::{BLOCK, Packed, Storage};
+use super::{Packed, RUN, Storage, float8, nf4};
 use crate::huggingface::json::malformed;
 use crate::metadata::Metadata;
 use crate::{DType, LoadError};
@@ -33,10 +33,11 @@ impl Stored<'_> {
     /// A matrix of whole blocks whose bytes fit 64 bits.
     fn finish(&self, rows: u64, cols: u64, part: &Part, storage: Storage) -> Result<Packed, LoadError> {
         let packed = Packed { rows, cols, storage };
-        let elems = rows.checked_mul(cols).filter(|&elems| elems > 0 && cols.is_multiple_of(BLOCK));
-        match elems.and_then(|elems| packed.dtype().bytes_for(elems)) {
+        let (dtype, columns) = (packed.dtype(), packed.dtype().block_elems());
+        let elems = rows.checked_mul(cols).filter(|&elems| elems > 0 && cols.is_multiple_of(columns));
+        match elems.and_then(|elems| dtype.bytes_for(elems)) {
             Some(_) => Ok(packed),
-            None => Err(self.bad(part, format!("a matrix whose rows are whole blocks of {BLOCK}; this one would have {rows} x {cols}"))),
+            None => Err(self.bad(part, format!("a matrix whose rows are whole blocks of {columns}; this one would have {rows} x {cols}"))),
         }
     }
 
@@ -44,7 +45,7 @@ impl Stored<'_> {
     fn affine(&self, rows: u64, cols: u64, groups: u64, group: Option<u64>, rest: (u32, Codes, Grid, Zero)) -> Result<Packed, LoadError> {
         let (bits, codes, scales, zero) = rest;
         let whole = cols.checked_div(groups).filter(|&size| size > 0 && size.checked_mul(groups) == Some(cols));
-        let size = whole.filter(|size| size % BLOCK == 0 && group.is_none_or(|group| group == *size));
+        let size = whole.filter(|size| size.is_multiple_of(RUN as u64) && group.is_none_or(|group| group == *size));
         let Some(group) = size else {
             let wanted = group.map_or_else(|| "a multiple of 32 columns".to_owned(), |group| format!("{group} columns, a multiple of 32,"));
             return Err(self.bad(&scales.part, format!("scales for groups of {wanted} of {cols}")));
@@ -161,7 +162,7 @@ impl Stored<'_> {
         let (tile_rows, tile_cols) = match tile {
             _ if count == 1 => (rows.max(1), cols.max(1)),
             _ if count == rows => (1, cols.max(1)),
-            Some(tile) if tiles(tile) == (scales.rows, scales.cols) && tile.1 % BLOCK == 0 => tile,
+            Some(tile) if tiles(tile) == (scales.rows, scales.cols) && tile.1.is_multiple_of(float8::COLUMNS) => tile,
             _ => return Err(self.bad(&scales, format!("one scale, one for each of {rows} rows, or one for each tile of {tile:?}"))),
         };
         let storage = Storage::Float8(Float8 { dtype, floats: floats.clone(), scales, tile_rows, tile_cols });
@@ -194,8 +195,8 @@ impl Stored<'_> {
         }
         let blocks = elems.unwrap_or(0).div_ceil(state.blocksize.max(1));
         let magnitudes = self.magnitudes(&state, blocks)?;
-        if state.blocksize == 0 || !state.blocksize.is_multiple_of(BLOCK) {
-            return Err(self.bad(&codes, format!("blocks of a multiple of {BLOCK} elements, not {}", state.blocksize)));
+        if state.blocksize == 0 || !state.blocksize.is_multiple_of(nf4::COLUMNS) {
+            return Err(self.bad(&codes, format!("blocks of a multiple of {} elements, not {}", nf4::COLUMNS, state.blocksize)));
         }
         let storage = Storage::Nf4(Nf4 { codes: codes.clone(), values, block: state.blocksize, magnitudes });
         self.finish(rows, cols, &codes, storage)

@@ -5,11 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::part::Part;
-use super::{BLOCK, push_nibbles};
+use super::push_nibbles;
 use crate::{LoadError, Source};
 
+/// Columns of a block.
+pub(super) const COLUMNS: u64 = 64;
+
 /// The values of codes: the quantiles that the paper gives, as bitsandbytes stores them in f32.
-pub(super) const VALUES: [f32; 16] = [
+pub const VALUES: [f32; 16] = [
     -1.0,
     -0.696_192_8,
     -0.525_073_05,
@@ -34,7 +37,7 @@ pub(super) struct Nf4 {
     pub(super) codes: Part,
     /// The values of codes, which must be [`VALUES`].
     pub(super) values: Part,
-    /// Elements that share a magnitude: a multiple of 32.
+    /// Elements that share a magnitude: a multiple of 64.
     pub(super) block: u64,
     pub(super) magnitudes: Magnitudes,
 }
@@ -62,11 +65,11 @@ impl Nf4 {
         let bytes = self.codes.region(files, elements.start / 2..elements.end / 2, 0..1).await?;
         let first = elements.start / self.block;
         let magnitudes = self.magnitudes.read(files, first..elements.end.div_ceil(self.block)).await?;
-        let mut out = Vec::with_capacity(bytes.len() / 16 * 20);
-        for (at, bytes) in bytes.chunks_exact(BLOCK as usize / 2).enumerate() {
-            let element = elements.start + at as u64 * BLOCK;
+        let mut out = Vec::with_capacity(bytes.len() / 32 * 36);
+        for (at, bytes) in bytes.chunks_exact(COLUMNS as usize / 2).enumerate() {
+            let element = elements.start + at as u64 * COLUMNS;
             out.extend(magnitudes[(element / self.block - first) as usize].to_le_bytes());
-            let mut codes = [0; BLOCK as usize];
+            let mut codes = [0; COLUMNS as usize];
             for (pair, byte) in codes.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
                 *pair = [byte >> 4, byte & 15];
             }
