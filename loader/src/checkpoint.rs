@@ -68,6 +68,7 @@ pub struct Checkpoint {
     index: NameIndex,
     packed: Arc<[Packed]>,
     refusal: Option<Refusal>,
+    quantisation: Option<String>,
     sidecars: Sidecars,
 }
 
@@ -115,7 +116,8 @@ impl Checkpoint {
     /// [`LoadError::MissingFile`]; [`LoadError::Unsupported`] for weights in other formats; [`LoadError::Malformed`] for
     /// files that contradict their format or one another; [`LoadError::Read`] from the repository.
     pub async fn open_repository(repository: &dyn Repository) -> Result<Self, LoadError> {
-        let huggingface::Opened { metadata, files, tensors, index, packed, refusal, sidecars } = huggingface::open(repository).await?;
+        let huggingface::Opened { metadata, files, tensors, index, packed, refusal, quantisation, sidecars } =
+            huggingface::open(repository).await?;
         Ok(Self {
             name: repository.name().to_owned(),
             dialect: Dialect::HuggingFace,
@@ -125,6 +127,7 @@ impl Checkpoint {
             index,
             packed: packed.into(),
             refusal,
+            quantisation,
             sidecars,
         })
     }
@@ -189,6 +192,7 @@ impl Checkpoint {
             index,
             packed: Arc::new([]),
             refusal: None,
+            quantisation: None,
             sidecars: Sidecars::default(),
         }
     }
@@ -201,6 +205,12 @@ impl Checkpoint {
     /// Whose names and settings it uses.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// How the weights of a repository are quantised, in words for people: `GPTQ, 4 bits`, or what cannot be read of it. `None` where
+    /// they are not, and for GGUF, whose tensors say so themselves.
+    pub fn quantisation(&self) -> Option<&str> {
+        self.quantisation.as_deref()
     }
 
     /// The files that hold tensors.

@@ -34,6 +34,7 @@ pub(crate) struct Opened {
     pub(crate) index: NameIndex,
     pub(crate) packed: Vec<Packed>,
     pub(crate) refusal: Option<Refusal>,
+    pub(crate) quantisation: Option<String>,
     pub(crate) sidecars: Sidecars,
 }
 
@@ -125,9 +126,9 @@ pub(crate) async fn open(repository: &dyn Repository) -> Result<Opened, LoadErro
         },
     };
     let (tensors, index) = join(&files, lists)?;
-    let packed::Assembled { tensors, index, packed, refusal } = packed::assemble(&metadata, &files, tensors, index).await?;
+    let packed::Assembled { tensors, index, packed, refusal, quantisation } = packed::assemble(&metadata, &files, tensors, index).await?;
     let sidecars = Sidecars::find(repository).await?;
-    Ok(Opened { metadata, files, tensors, index, packed, refusal, sidecars })
+    Ok(Opened { metadata, files, tensors, index, packed, refusal, quantisation, sidecars })
 }
 
 type Shards = (Vec<Arc<dyn Source>>, Vec<Vec<TensorInfo>>);

@@ -116,7 +116,10 @@ fn sums(source: &Source, parts: usize) -> Vec<String> {
 }
 
 fn sources() -> impl Iterator<Item = &'static Source> {
-    Weight::ALL.iter().flat_map(|&format| formats::info(format).sources).filter(|source| source.dtype != DType::F32 && source.dtype.ggml_id().is_some())
+    Weight::ALL
+        .iter()
+        .flat_map(|&format| formats::info(format).sources)
+        .filter(|source| source.dtype != DType::F32 && source.dtype.ggml_id().is_some())
 }
 
 fn check_sums(mut chosen: impl FnMut(usize) -> bool) {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use parhelion::loader::{Array, Checkpoint, DType, TensorInfo, Value};
+use parhelion::loader::{Array, Checkpoint, DType, Dialect, TensorInfo, Value};
 use serde_json::{Map, json};
 
 use super::{CommandError, Context, print_json};
@@ -17,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   parhelion inspect model.gguf
   parhelion inspect model.gguf --json | jq .metadata
+  parhelion inspect ./model                  a directory with config.json and safetensors
   parhelion inspect smollm2-135m-instruct    a model of the catalogue
   parhelion inspect owner/name:Q8_0          a model of the hub";
 
@@ -76,6 +77,14 @@ struct Totals {
     all: Total,
 }
 
+/// The format of the model's files.
+fn format_name(checkpoint: &Checkpoint) -> &'static str {
+    match checkpoint.dialect() {
+        Dialect::Gguf => "GGUF",
+        Dialect::HuggingFace => "safetensors",
+    }
+}
+
 /// Bytes of all files.
 fn file_bytes(checkpoint: &Checkpoint) -> u64 {
     checkpoint.files().iter().map(|file| file.len()).fold(0, u64::saturating_add)
@@ -91,8 +100,12 @@ fn totals(checkpoint: &Checkpoint) -> Totals {
 }
 
 fn print_text(out: &mut impl Write, checkpoint: &Checkpoint, totals: &Totals) -> Result<(), CommandError> {
-    let architecture = checkpoint.metadata().str("general.architecture").unwrap_or("not named");
-    writeln!(out, "{}: {}, architecture {}", printable(checkpoint.name()), bytes(file_bytes(checkpoint)), printable(architecture))?;
+    let architecture = checkpoint.architecture().unwrap_or("not named");
+    let (name, size) = (printable(checkpoint.name()), bytes(file_bytes(checkpoint)));
+    writeln!(out, "{name}: {}, {size}, architecture {}", format_name(checkpoint), printable(architecture))?;
+    if let Some(quantisation) = checkpoint.quantisation() {
+        writeln!(out, "quantised: {}", printable(quantisation))?;
+    }
 
     if checkpoint.files().len() > 1 {
         writeln!(out, "\nFiles ({})", checkpoint.files().len())?;
@@ -111,21 +124,24 @@ fn print_text(out: &mut impl Write, checkpoint: &Checkpoint, totals: &Totals) ->
     let width = checkpoint.tensors().map(|tensor| tensor.name.chars().count()).max().unwrap_or(0).min(40);
     for tensor in checkpoint.tensors() {
         let (name, shape, size) = (printable(&tensor.name), shape(tensor), bytes(tensor.len));
-        writeln!(out, "  {name:<width$}  {:<7} {shape:>16} {size:>10}", tensor.dtype.name())?;
+        writeln!(out, "  {name:<width$}  {:<11} {shape:>13} {size:>10}", tensor.dtype.name())?;
     }
 
-    writeln!(out, "\n  {:<7} {:>8} {:>16} {:>10} {:>10}", "type", "tensors", "elements", "size", "bits each")?;
+    writeln!(out, "\n  {:<11} {:>8} {:>16} {:>10} {:>10}", "type", "tensors", "elements", "size", "bits each")?;
     let rows = totals.by_type.iter().map(|(name, total)| (*name, total)).chain([("all", &totals.all)]);
     for (name, total) in rows {
         let Total { tensors, elements, bytes: size } = total;
         let bits = *size as f64 * 8.0 / (*elements).max(1) as f64;
-        writeln!(out, "  {name:<7} {tensors:>8} {elements:>16} {:>10} {bits:>10.2}", bytes(*size))?;
+        writeln!(out, "  {name:<11} {tensors:>8} {elements:>16} {:>10} {bits:>10.2}", bytes(*size))?;
     }
     Ok(())
 }
 
 /// A tensor's dimensions, rows first.
 fn shape(tensor: &TensorInfo) -> String {
+    if tensor.shape.is_empty() {
+        return "scalar".to_owned();
+    }
     tensor.shape.iter().map(u64::to_string).collect::<Vec<_>>().join(" x ")
 }
 
@@ -230,6 +246,8 @@ fn as_json(checkpoint: &Checkpoint, totals: &Totals) -> serde_json::Value {
         "file": checkpoint.name(),
         "bytes": file_bytes(checkpoint),
         "files": files,
+        "format": format_name(checkpoint),
+        "quantisation": checkpoint.quantisation(),
         "architecture": checkpoint.architecture().ok(),
         "parameters": totals.all.elements,
         "by_dtype": by_type,

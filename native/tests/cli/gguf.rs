@@ -91,3 +91,64 @@ fn a_closed_pipe_is_no_error() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+/// A safetensors file of tensors of zeros: name, type, shape, bytes.
+fn safetensors(tensors: &[(&str, &str, &[u64], usize)]) -> Vec<u8> {
+    let mut end = 0;
+    let entry = |&(name, dtype, shape, bytes): &(&str, &str, &[u64], usize)| {
+        let start = end;
+        end += bytes;
+        format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#)
+    };
+    let header = format!("{{{}}}", tensors.iter().map(entry).collect::<Vec<_>>().join(","));
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; end]].concat()
+}
+
+#[test]
+fn inspect_shows_a_repository_and_how_it_is_quantised() {
+    let directory = tempfile::tempdir().unwrap();
+    let model = directory.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    let quantisation = r#"{"quant_method":"gptq","bits":4,"group_size":64,"desc_act":false}"#;
+    write(&model, "config.json", format!(r#"{{"model_type":"llama","quantization_config":{quantisation}}}"#).as_bytes());
+    write(
+        &model,
+        "model.safetensors.index.json",
+        br#"{"weight_map":{"n.weight":"a.safetensors","m.qweight":"b.safetensors",
+        "m.qzeros":"b.safetensors","m.scales":"b.safetensors","m.g_idx":"b.safetensors"}}"#,
+    );
+    write(&model, "a.safetensors", &safetensors(&[("n.weight", "BF16", &[32], 64)]));
+    let parts: [(&str, &str, &[u64], usize); 4] = [
+        ("m.qweight", "I32", &[8, 16], 512),
+        ("m.qzeros", "I32", &[1, 2], 8),
+        ("m.scales", "F16", &[1, 16], 32),
+        ("m.g_idx", "I32", &[64], 256),
+    ];
+    write(&model, "b.safetensors", &safetensors(&parts));
+    let shown = run(directory.path(), &["inspect", model.to_str().unwrap()]);
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    for part in [
+        "safetensors, ",
+        "architecture llama",
+        "quantised: GPTQ, 4 bits",
+        "Files (2)",
+        "b.safetensors",
+        "m.weight",
+        "AFFINE4_64",
+        "16 x 64",
+    ] {
+        assert!(shown.stdout.contains(part), "{part} is not in\n{}", shown.stdout);
+    }
+    let json = run(directory.path(), &["inspect", "--json", model.to_str().unwrap()]).json();
+    assert_eq!((&json["format"], &json["quantisation"]), (&"safetensors".into(), &"GPTQ, 4 bits".into()));
+    assert_eq!(json["files"].as_array().unwrap().len(), 2);
+    assert_eq!(json["by_dtype"]["AFFINE4_64"]["elements"], 1024);
+    assert_eq!(json["metadata"]["quantization_config.bits"], 4);
+
+    // The files alone are named in what is told.
+    let told = run(directory.path(), &["inspect", model.join("a.safetensors").to_str().unwrap()]);
+    assert_eq!(told.code, 0, "a shard opens its model: {}", told.stderr);
+    std::fs::remove_file(model.join("b.safetensors")).unwrap();
+    let told = run(directory.path(), &["inspect", model.to_str().unwrap()]);
+    assert!(told.error().contains("b.safetensors is missing"), "{}", told.stderr);
+}

@@ -16,6 +16,8 @@ pub(in crate::huggingface) struct Assembled {
     pub(in crate::huggingface) index: NameIndex,
     pub(in crate::huggingface) packed: Vec<Packed>,
     pub(in crate::huggingface) refusal: Option<Refusal>,
+    /// The way of quantisation, in words for people.
+    pub(in crate::huggingface) quantisation: Option<String>,
 }
 
 /// Puts a tensor `...weight` in the place of those that make it. Those of a way of quantisation that cannot be read stay as they
@@ -30,7 +32,8 @@ pub(in crate::huggingface) async fn assemble(
         Some(Ok(scheme)) => scheme,
         refused => {
             let refusal = refused.and_then(Result::err);
-            return Ok(Assembled { tensors, index, packed: Vec::new(), refusal });
+            let quantisation = refusal.as_ref().map(|refusal| format!("{} is not supported", refusal.found()));
+            return Ok(Assembled { tensors, index, packed: Vec::new(), refusal, quantisation });
         }
     };
     let mut used = vec![false; tensors.len()];
@@ -59,7 +62,7 @@ pub(in crate::huggingface) async fn assemble(
         let file = files.get(tensor.file).map_or("", |file| file.name());
         malformed(file, "quantised weights", "each once", format!("`{}` quantised and plain", tensor.name.escape_debug()))
     })?;
-    Ok(Assembled { tensors: logical, index, packed, refusal: None })
+    Ok(Assembled { tensors: logical, index, packed, refusal: None, quantisation: Some(scheme.to_string()) })
 }
 
 impl Packed {

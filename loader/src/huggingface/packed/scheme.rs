@@ -1,5 +1,7 @@
 //! Which way of quantisation config.json names, and its settings.
 
+use std::fmt;
+
 use crate::LoadError;
 use crate::metadata::{Metadata, Value};
 
@@ -37,6 +39,20 @@ pub(super) enum Scheme {
     },
 }
 
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gptq { bits, .. } => write!(f, "GPTQ, {bits} bits"),
+            Self::Awq { .. } => f.write_str("AWQ, 4 bits"),
+            Self::Nf4 => f.write_str("bitsandbytes, NF4"),
+            Self::Mlx { .. } => f.write_str("MLX, groups of columns with a scale and an offset"),
+            Self::Pack { bits } => write!(f, "compressed-tensors, {bits} bits"),
+            Self::Int8 => f.write_str("compressed-tensors, 8 bits"),
+            Self::Float8 { .. } => f.write_str("8-bit floats with scales"),
+        }
+    }
+}
+
 /// Why quantised tensors are left as they are stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
@@ -45,6 +61,11 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// What cannot be read.
+    pub(super) fn found(&self) -> &str {
+        self.found.trim_end_matches(',')
+    }
+
     /// The error for a weight of the repository called `file`.
     pub(crate) fn error(&self, file: &str) -> LoadError {
         LoadError::Unsupported { file: file.to_owned(), found: self.found.clone(), advice: self.advice.clone() }
