@@ -3,11 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is amiss")]
 
+use std::rc::Rc;
+
 use parhelion::{
     exec::DeviceLimits,
     loader::{Checkpoint, MemoryRepository},
     models,
+    session::{Prepared, RowInput, Session, SessionOptions},
 };
+use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, Stopwatch, SwitchChoice};
 use pollster::block_on;
 use serde_json::{Value, json};
 
@@ -134,4 +138,70 @@ fn a_missing_head_that_is_not_tied_is_an_error() {
     config["tie_word_embeddings"] = json!(false);
     let error = block_on(models::build(&open(&without_head.with("config.json", config.to_string())), &DeviceLimits::FLOOR)).err().unwrap();
     assert!(error.to_string().contains("lm_head.weight"), "{error}");
+}
+
+/// Text has no part in these tests: ids go in and logits come out.
+fn tokenizer(tokens: u64) -> String {
+    let text = |id: u64| char::from_u32(0x4e00 + id as u32).unwrap().to_string();
+    let vocabulary: serde_json::Map<String, Value> = (0..tokens).map(|id| (text(id), json!(id))).collect();
+    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    json!({
+        "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
+        "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
+            "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": [] },
+    })
+    .to_string()
+}
+
+/// Sums run in another order than numpy's, in f32: logits of magnitude 2 come out within 1e-5, and the bound leaves room for drivers.
+const TOLERANCE: f32 = 1e-4;
+
+/// The largest difference between our logits of the last positions and the fixture's.
+fn difference(variant: &Value, repository: MemoryRepository, request: &DeviceRequest) -> f32 {
+    let fixture: Value = serde_json::from_str(FIXTURE).unwrap();
+    let tokens: Vec<u32> = serde_json::from_value(fixture["tokens"].clone()).unwrap();
+    let expected: Vec<Vec<f32>> = serde_json::from_value(variant["logits"].clone()).unwrap();
+    let vocab = variant["config"]["vocab_size"].as_u64().unwrap();
+    let repository = repository.with("tokenizer.json", tokenizer(vocab));
+    let Device { executor, driver, .. } = Device::open(request).unwrap();
+    let options = SessionOptions { context: Some(64), chunk: 16, reproducible: true, ..SessionOptions::default() };
+    let got = driver.block_on(async {
+        let checkpoint = Checkpoint::open_repository(&repository).await.unwrap();
+        let prepared = Prepared::new(&checkpoint, executor.device(), options).await.unwrap();
+        let mut session = Session::load(checkpoint, prepared, executor, Rc::new(Stopwatch::start()), &mut |_| ()).await.unwrap();
+        let sequence = session.open_sequence().unwrap();
+        let rows: Vec<_> = tokens.iter().map(|&token| RowInput::token(sequence, token)).collect();
+        let last: Vec<u32> = (tokens.len() - expected.len()..tokens.len()).map(|at| at as u32).collect();
+        session.forward(&rows, &last).await.unwrap()
+    });
+    assert_eq!((got.len(), got[0].len() as u64), (expected.len(), vocab));
+    got.iter().flatten().zip(expected.iter().flatten()).map(|(got, expected)| (got - expected).abs()).fold(0.0, f32::max)
+}
+
+/// Without a GPU, and with one at WebGPU's floor.
+fn devices() -> [(&'static str, DeviceRequest); 2] {
+    let gpu = DeviceRequest { choice: DeviceChoice::Gpu, switches: Some(SwitchChoice::Floor), ..DeviceRequest::default() };
+    [("twins", DeviceRequest { choice: DeviceChoice::Cpu, ..DeviceRequest::default() }), ("GPU", gpu)]
+}
+
+#[test]
+fn logits_are_the_reference_s_for_every_type_whole_and_in_shards() {
+    let untied = variant("untied");
+    for (device, request) in &devices() {
+        for (dtype, shards) in [("BF16", false), ("F16", true), ("F32", false), ("BF16", true)] {
+            let difference = difference(&untied, repository(&untied["config"], dtype, shards, false), request);
+            assert!(difference < TOLERANCE, "{device}, {dtype}, shards {shards}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn logits_are_the_reference_s_for_tied_heads_and_stretched_positions() {
+    for (device, request) in &devices() {
+        for name in ["tied", "linear", "llama3", "yarn"] {
+            let variant = variant(name);
+            let difference = difference(&variant, repository(&variant["config"], "BF16", false, true), request);
+            assert!(difference < TOLERANCE, "{device}, {name}: {difference}");
+        }
+    }
 }
