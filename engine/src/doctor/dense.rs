@@ -9,7 +9,10 @@ use parhelion_shaders::{
 };
 
 use super::{Bound, Case, Operand, Rng};
-use crate::ops::blocks::{BLOCK, Planes};
+use crate::{
+    formats,
+    ops::blocks::{BLOCK, Planes},
+};
 
 mod weights;
 
@@ -351,6 +354,14 @@ impl Gathering {
     }
 }
 
+/// `cols` columns, filled up where a format's rows are made of longer blocks: no file ends inside one of those.
+pub(crate) fn whole_blocks(format: Weight, cols: u32) -> u32 {
+    match formats::info(format).columns() {
+        BLOCK => cols,
+        columns => cols.next_multiple_of(columns as u32),
+    }
+}
+
 /// Small cases of every variant, for a device whose largest subgroup is `subgroup_max`.
 pub fn small(subgroup_max: u32) -> Vec<Case> {
     let mut cases = vec![Gate { rows: 3, cols: 130, magnitude: 4.0 }.case(), Gathering { rows: 9, count: 5, cols: 70 }.case()];
@@ -360,10 +371,12 @@ pub fn small(subgroup_max: u32) -> Vec<Case> {
         }
     }
     for &format in Weight::ALL {
-        cases.push(Embedding { format, first_token: 7, tokens: 20, cols: 96, rows: 9, scales: Scales::Moderate }.case());
-        let few = Product::new(format, 2, 19, 576);
+        cases.push(
+            Embedding { format, first_token: 7, tokens: 20, cols: whole_blocks(format, 96), rows: 9, scales: Scales::Moderate }.case(),
+        );
+        let few = Product::new(format, 2, 19, whole_blocks(format, 576));
         cases.extend(Reduce::ALL.iter().map(|&reduce| few.matvec(reduce, subgroup_max.max(32), 2)));
-        let many = Product::new(format, 35, 37, 160);
+        let many = Product::new(format, 35, 37, whole_blocks(format, 160));
         cases.extend(Tile::ALL.iter().map(|&tile| many.matmul(tile, 32)));
     }
     cases

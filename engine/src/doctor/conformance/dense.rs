@@ -8,9 +8,8 @@ use parhelion_shaders::{
 
 use super::Listed;
 use crate::{
-    doctor::dense::{Embedding, Gate, Gathering, Normalisation, Product, Scales},
+    doctor::dense::{Embedding, Gate, Gathering, Normalisation, Product, Scales, whole_blocks},
     exec::DeviceInfo,
-    formats,
 };
 
 /// Rows of x, rows and columns of the matrix: one of each, whole blocks and tiles, and none of them whole.
@@ -30,14 +29,6 @@ fn lane_choices(device: &DeviceInfo) -> [(u32, u32); 4] {
 /// how a block is read: they are run on a few shapes, with one set of constants, since making pipelines takes most of the time.
 fn thorough(format: Weight) -> bool {
     matches!(format, Weight::F32 | Weight::F16 | Weight::Bf16 | Weight::Q8_0 | Weight::Q4_0 | Weight::Q4_1)
-}
-
-/// `cols` columns filled up to what rows of the format are made of.
-fn whole_blocks(format: Weight, cols: u32) -> u32 {
-    match formats::info(format).columns() as u32 {
-        32 => cols,
-        columns => cols.next_multiple_of(columns),
-    }
 }
 
 fn products(shapes: &[[u32; 3]], format: Weight) -> impl Iterator<Item = Product> {
