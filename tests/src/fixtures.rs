@@ -23,6 +23,16 @@ pub fn qwen2_5_coder() -> Option<PathBuf> {
     model("qwen2.5-coder-0.5b-instruct-q4.gguf", &fetch("qwen2.5-coder-0.5b"))
 }
 
+/// all-MiniLM-L6-v2 as safetensors. Looked for as [`smollm2`] is.
+pub fn minilm() -> Option<PathBuf> {
+    model("all-MiniLM-L6-v2.safetensors", &fetch("all-minilm-l6-v2"))
+}
+
+/// Silero VAD for 16 kHz as safetensors. Looked for as [`smollm2`] is.
+pub fn silero() -> Option<PathBuf> {
+    model("silero_vad_16k.safetensors", &fetch("silero-vad"))
+}
+
 fn fetch(name: &str) -> String {
     let directory = directory().map_or_else(|| "DIRECTORY".into(), |directory| directory.display().to_string());
     format!("python3 tests/fixtures/published.py fetch {name} {directory}")

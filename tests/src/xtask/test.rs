@@ -14,8 +14,8 @@ use crate::{browser, vulkan, web};
 
 /// The model that whole-model tests run, as the program's catalogue names it.
 const MODEL: &str = "smollm2-135m-instruct";
-/// The published file of which all tensors are compared, as `tests/fixtures/published.py` names it.
-const PUBLISHED: &str = "gemma-3-270m";
+/// The published files of which all tensors are compared, as `tests/fixtures/published.py` names them.
+const PUBLISHED: [&str; 3] = ["gemma-3-270m", "all-minilm-l6-v2", "silero-vad"];
 
 /// Which tests to run. `None` leaves a kind out; words choose among its tests, no words mean all of them.
 #[derive(Clone, Copy)]
@@ -77,14 +77,14 @@ fn pull_model() -> Outcome {
     }
 }
 
-/// Fetches a published file whose every tensor is compared with another implementation's values; not one for users.
+/// Fetches published files whose every tensor is compared with what another implementation reads; none is for users.
 fn fetch_published() -> Outcome {
     let Some(directory) = fixtures::directory() else { return Outcome::Skipped("no cache directory".into()) };
     let script = root().join("tests/fixtures/published.py");
-    let run_with = |python: &str| run(program(python, &[]).arg(&script).args(["fetch", PUBLISHED]).arg(&directory));
-    match python_with_pip().and_then(run_with) {
-        Ok(()) => Outcome::Passed(PUBLISHED.into()),
-        Err(why) => Outcome::Skipped(format!("{why}; the test of its tensors is skipped")),
+    let fetch = |python: &str, name| run(program(python, &[]).arg(&script).args(["fetch", name]).arg(&directory));
+    match python_with_pip().and_then(|python| PUBLISHED.iter().try_for_each(|&name| fetch(python, name))) {
+        Ok(()) => Outcome::Passed(PUBLISHED.join(", ")),
+        Err(why) => Outcome::Skipped(format!("{why}; tests of its tensors are skipped")),
     }
 }
 
