@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind};
+use minijinja::{Environment, Error, ErrorKind, State};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use regex::{Captures, Regex};
 
@@ -22,7 +22,7 @@ pub(super) fn build(templates: impl Iterator<Item = (&'static str, String)>) -> 
     environment.set_recursion_limit(RECURSION_LIMIT);
     // Prompts are no HTML.
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.set_unknown_method_callback(python_method);
     environment.add_filter("tojson", to_json);
     environment.add_test("iterable", is_iterable);
     environment.add_function("raise_exception", raise_exception);
@@ -33,9 +33,10 @@ pub(super) fn build(templates: impl Iterator<Item = (&'static str, String)>) -> 
 }
 
 /// The template engine's budget: instructions, and one for each 64 bytes of data made. It bounds time and memory
-/// (about 64 MiB and sixteen times the input). Published templates take about 200 instructions a message.
+/// (about 7 MiB and 128 times the input). Published templates take about 200 instructions a message, and
+/// one or two for each byte of a tool's description.
 pub(super) fn fuel(messages: usize, input_size: usize) -> u64 {
-    1_000_000 + 2_000 * messages as u64 + input_size as u64 / 4
+    100_000 + 2_000 * messages as u64 + 2 * input_size as u64
 }
 
 /// The most bytes that a template may write: tool descriptions and wrapping are written once or twice a message.
@@ -64,13 +65,34 @@ fn raise_exception(message: &str) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, format!("the template refuses this conversation: {message}")))
 }
 
+/// Python's methods. What they make is paid for first: a string joined by itself has the square of its length.
+fn python_method(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    if let Some(text) = value.as_str() {
+        let length = |at: usize| args.get(at).map_or(0, |arg| arg.as_str().map_or_else(|| arg.len().unwrap_or(0), str::len));
+        let made = match method {
+            "join" => length(0).saturating_mul(text.len()),
+            "replace" => (text.len() / length(0).max(1) + 1).saturating_mul(length(1)),
+            _ => 0,
+        };
+        let wide = text.as_bytes().windows(5).any(|five| five.iter().all(u8::is_ascii_digit));
+        if method == "format" && (wide || text.contains(":{")) {
+            return Err(Error::new(
+                ErrorKind::InvalidOperation,
+                "format: widths over 9999, and widths that are arguments, are not supported",
+            ));
+        }
+        state.consume_fuel((text.len().saturating_add(made) / 64) as u64)?;
+    }
+    unknown_method_callback(state, value, method, args)
+}
+
 /// `value is iterable`: as in Python, where None is not.
 fn is_iterable(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::String | ValueKind::Undefined)
 }
 
 /// `value | tojson(indent=None, ensure_ascii=False, sort_keys=False)`, as Python's `json.dumps` writes.
-fn to_json(state: &minijinja::State, value: &Value, options: Kwargs) -> Result<String, Error> {
+fn to_json(state: &State, value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let style = json::Style {
         indent,

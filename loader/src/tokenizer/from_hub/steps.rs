@@ -13,7 +13,7 @@ use super::super::split::Pattern;
 use super::Bad;
 
 /// Steps that a part may have; published ones have up to eight.
-const MAX_STEPS: usize = 32;
+const MAX_STEPS: usize = 16;
 /// Values that a part may consist of: what it takes in memory stays small against the file.
 const MAX_VALUES: usize = 4096;
 /// The longest text that a step may put in, in bytes.
