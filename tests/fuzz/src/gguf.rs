@@ -53,7 +53,12 @@ pub(crate) fn use_all(checkpoint: &Checkpoint) {
     let mut lengths = vec![0; files.len()];
     for tensor in checkpoint.tensors() {
         let end = files[tensor.file].len();
-        assert!(tensor.offset.checked_add(tensor.len).is_some_and(|tensor_end| tensor_end <= end), "{tensor:?} of {end} bytes");
+        // Of a matrix in several tensors only whole rows can be read, and its length is that of what they become.
+        let is_stored = tensor.row_bytes() < 2 || pollster::block_on(checkpoint.read(tensor, 0, 1)).is_ok();
+        assert!(
+            !is_stored || tensor.offset.checked_add(tensor.len).is_some_and(|tensor_end| tensor_end <= end),
+            "{tensor:?} of {end} bytes"
+        );
         assert_eq!(tensor.dtype.bytes_for(tensor.elems()), Some(tensor.len), "{tensor:?}");
         assert!(checkpoint.tensor(&tensor.name).is_ok_and(|found| found == tensor), "{tensor:?} is not found by its name");
         let read = pollster::block_on(checkpoint.read(tensor, 0, tensor.len));
@@ -62,7 +67,7 @@ pub(crate) fn use_all(checkpoint: &Checkpoint) {
         let rows = tensor.len.checked_div(tensor.row_bytes()).unwrap_or(0);
         assert!(rows == 0 || pollster::block_on(checkpoint.read_rows(tensor, rows - 1, 1)).is_ok(), "{tensor:?} lacks its last row");
         assert!(rows == 0 || pollster::block_on(checkpoint.read_rows(tensor, rows, 1)).is_err(), "{tensor:?} has a row too many");
-        lengths[tensor.file] += tensor.len;
+        lengths[tensor.file] += if is_stored { tensor.len } else { 0 };
     }
     assert!(lengths.iter().zip(files).all(|(&len, file)| len <= file.len()), "tensors overlap");
     assert!(checkpoint.tensor("no such tensor").is_err());

@@ -14,4 +14,6 @@ mod build;
 pub mod chat_template;
 pub mod config;
 pub mod gguf;
+mod quantised;
 pub mod safetensors;
+pub mod tokenizer;

@@ -16,7 +16,7 @@ use crate::report::{Outcome, Report};
 use crate::web::empty_folder;
 
 /// The targets, with the longest input that each is given: long enough for several records, short enough to be fast.
-const TARGETS: [(&str, u32); 4] = [("gguf", 512), ("safetensors", 512), ("config", 256), ("chat_template", 256)];
+const TARGETS: [(&str, u32); 5] = [("gguf", 512), ("safetensors", 512), ("config", 256), ("tokenizer", 256), ("chat_template", 256)];
 /// The package of the targets.
 pub(crate) const MANIFEST: &str = "tests/fuzz/Cargo.toml";
 /// How long each target runs unless the command says otherwise.

@@ -8,8 +8,11 @@ use std::process::{Command, ExitCode, Stdio};
 use parhelion_tests::fixtures;
 
 use crate::command::{cargo, executable_name, output_of, program, root, run, target_dir};
+use crate::node::Node;
 use crate::report::{Outcome, Report};
+use crate::tool::need_target;
 use crate::tool::python_with_pip;
+use crate::web::WASM;
 use crate::{browser, vulkan, web};
 
 /// The model that whole-model tests run, as the program's catalogue names it.
@@ -42,6 +45,9 @@ pub(crate) fn test(which: Which<'_>) -> ExitCode {
         report.step("test model", pull_model);
         if let Some(args) = which.native {
             report.step("published weights", fetch_published);
+            if args.is_empty() {
+                report.step("wasm32 verdicts", wasm_verdicts);
+            }
             report.step("tests", || run_tests(args));
         }
         if let Some(names) = which.browser
@@ -93,6 +99,25 @@ fn model_file() -> Option<PathBuf> {
     output_of(&mut program(parhelion(), &["models", "path", MODEL])).map(PathBuf::from)
 }
 
+/// Where the loader compiled to wasm32 says what it thinks of bad models, for a test to compare.
+fn verdicts_file() -> PathBuf {
+    target_dir().join("wasm32-verdicts.txt")
+}
+
+fn wasm_verdicts() -> Outcome {
+    let judge = || {
+        need_target(WASM)?;
+        run(&mut cargo(&["build", "--release", "--target", WASM, "-p", "parhelion-loader", "--example", "bad_models"]))?;
+        let module = target_dir().join(WASM).join("release/examples/bad_models.wasm");
+        let mut node = Node::find_or_install()?.node(&["tests/browser/bad-models.mjs"]);
+        let verdicts = output_of(node.arg(module)).ok_or("the loader fails on wasm32: run tests/browser/bad-models.mjs to see how")?;
+        fs::write(verdicts_file(), verdicts + "\n").map_err(|error| format!("cannot write the verdicts: {error}"))
+    };
+    // Those of an earlier build would say nothing.
+    let _ = fs::remove_file(verdicts_file());
+    judge().into()
+}
+
 fn run_tests(args: &[&str]) -> Outcome {
     let skip_log = target_dir().join("skipped-tests.txt");
     match run_and_count(&skip_log, args) {
@@ -112,6 +137,9 @@ fn run_and_count(skip_log: &Path, args: &[&str]) -> Result<Counts, String> {
     fs::write(skip_log, "").map_err(|error| format!("cannot write {}: {error}", skip_log.display()))?;
     let mut command = cargo(&["test", "--workspace", "--release", "--no-fail-fast"]);
     command.args(args).env(parhelion_tests::SKIP_LOG, skip_log);
+    if args.is_empty() && verdicts_file().is_file() {
+        command.env("PARHELION_WASM32_VERDICTS", verdicts_file());
+    }
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         // Without it Mesa prints an error for every device that is opened.
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
