@@ -236,6 +236,12 @@ impl ChatTemplate {
 /// The file that has a repository's template, the template, and the one for conversations with tools.
 type Published<'a> = (String, &'a str, Option<&'a str>);
 
+/// The chat template of a repository, and the one for conversations with tools.
+pub(crate) fn published_templates(files: &HubFiles<'_>, templates: &Templates) -> Result<Option<(String, Option<String>)>, LoadError> {
+    let published = published(files, templates)?;
+    Ok(published.map(|(_, source, with_tools)| (source.to_owned(), with_tools.map(str::to_owned))))
+}
+
 fn published<'a>(files: &HubFiles<'a>, templates: &'a Templates) -> Result<Option<Published<'a>>, LoadError> {
     let config = files.path("tokenizer_config.json");
     let bad = |file: String, expected: String, got: String| LoadError::BadValue { file, key: TEMPLATE_NAME.to_owned(), expected, got };

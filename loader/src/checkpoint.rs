@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::chat::ChatTemplate;
 use crate::hub::HubFiles;
 use crate::huggingface::{self, Packed, Refusal, Sidecar, Sidecars};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, Value};
 use crate::names::{NameIndex, closest};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, gguf_entries};
 use crate::{DType, LoadError, Repository, Source, gguf};
 
 /// Where one tensor lies, and how it is stored.
@@ -327,6 +327,21 @@ impl Checkpoint {
         match self.dialect {
             Dialect::Gguf => Tokenizer::from_metadata(&self.metadata),
             Dialect::HuggingFace => self.with_hub_files(Tokenizer::from_hub).await,
+        }
+    }
+
+    /// The tokenizer and the chat template as entries of a GGUF file, for a model whose embedding has `rows` rows.
+    ///
+    /// # Errors
+    /// [`LoadError::BadValue`] for a repository's tokenizer that has no form there: byte-level BPE has one if it splits text by
+    /// rules that GGUF has a name for. Else as [`Checkpoint::tokenizer`].
+    pub async fn gguf_tokenizer(&self, rows: u32) -> Result<Vec<(String, Value)>, LoadError> {
+        match self.dialect {
+            Dialect::Gguf => {
+                let entries = self.metadata.iter().filter(|(key, _)| key.starts_with("tokenizer."));
+                Ok(entries.map(|(key, value)| (key.to_owned(), value.clone())).collect())
+            }
+            Dialect::HuggingFace => self.with_hub_files(|files| gguf_entries(files, rows)).await,
         }
     }
 

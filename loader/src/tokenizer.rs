@@ -25,7 +25,7 @@ mod split;
 mod vocabulary;
 
 pub use decoder::Decoder;
-pub(crate) use from_hub::control_texts as hub_control_texts;
+pub(crate) use from_hub::{control_texts as hub_control_texts, gguf_entries};
 pub(crate) use vocabulary::control_texts;
 
 use model::Model;

@@ -120,12 +120,7 @@ impl FilePlan {
             tensors.push(PlannedTensor { tensor, content: Content::Given(factors.iter().flat_map(|f| f.to_le_bytes()).collect()) });
         }
         let mut entries = model.entries;
-        entries.extend(tokenizer_entries(checkpoint, model.vocab)?);
+        entries.extend(checkpoint.gguf_tokenizer(model.vocab).await?);
         Ok(Self { entries, tensors })
     }
-}
-
-fn tokenizer_entries(checkpoint: &Checkpoint, vocab: u32) -> Result<Vec<(String, Value)>, ModelError> {
-    let what = format!("a tokenizer of {vocab} tokens that is no GGUF entry");
-    Err(ModelError::NoGguf { file: checkpoint.name().to_owned(), what })
 }

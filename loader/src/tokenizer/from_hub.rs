@@ -15,11 +15,14 @@ use crate::LoadError;
 use crate::hub::{Beside, HubFiles};
 use crate::metadata::Strings;
 
+mod gguf;
 mod json;
 mod output;
 mod steps;
 
 use json::{AddedToken, AddedTokens, ModelJson, Scores, TokenizerJson};
+
+pub(crate) use gguf::entries as gguf_entries;
 
 const FILE: &str = "tokenizer.json";
 /// Ids may leave out so many numbers in all.

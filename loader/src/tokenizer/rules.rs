@@ -159,6 +159,15 @@ impl Rules {
         NAMED.iter().find(|(names, _)| names.contains(&name)).map(|&(_, rules)| rules)
     }
 
+    /// The name of the rules that split by `stages`; none if no rules do.
+    pub(super) fn name_of(stages: &[String], compose: bool, whole_words_first: bool) -> Option<&'static str> {
+        let same = |rules: &Self| {
+            let alike = (rules.compose, rules.whole_words_first) == (compose, whole_words_first);
+            alike && rules.spelled_stages.is_empty() && rules.stages.iter().eq(stages)
+        };
+        NAMED.iter().find(|(_, rules)| same(rules)).and_then(|(names, _)| names.first().copied())
+    }
+
     /// All names.
     pub(super) fn names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().flat_map(|(names, _)| names.iter().copied())
