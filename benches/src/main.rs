@@ -99,6 +99,9 @@ struct ModelArgs {
     /// The format of the weights, as GGUF calls it: Q4_0, Q4_K, IQ4_XS, MXFP4 and most others
     #[arg(long, default_value = "Q4_0")]
     quant: String,
+    /// Quantise weights while they are loaded, those that are quantised already too: q8_0, q5_0, q4_0 or q4_k
+    #[arg(long, value_name = "TYPE")]
+    quantise: Option<String>,
     /// Tokens to generate, or of the prompt
     #[arg(long)]
     tokens: Option<u32>,

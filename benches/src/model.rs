@@ -4,6 +4,7 @@ use std::{error::Error, rc::Rc, sync::Arc};
 
 use parhelion::{
     loader::{Checkpoint, MappedFile, MemorySource, Source},
+    quantise::{Quant, QuantType},
     session::{GenerateOptions, Prepared, Sampling, Session, SessionOptions, Timings},
 };
 use parhelion_bench::synth;
@@ -36,13 +37,20 @@ fn source(args: &ModelArgs) -> Result<(String, Arc<dyn Source>), Box<dyn Error>>
     Ok((name.clone(), Arc::new(MemorySource::new(name, synth::gguf(shape, quant)))))
 }
 
+fn quant_of(name: &str) -> Result<Quant, String> {
+    let target = QuantType::ALL.iter().find(|kind| kind.dtype().name().eq_ignore_ascii_case(name));
+    let target = *target.ok_or_else(|| format!("weights cannot be quantised to `{name}`"))?;
+    Ok(Quant { target, requantise: true })
+}
+
 pub(crate) fn open(args: &ModelArgs, context: u32) -> Result<Bench, Box<dyn Error>> {
     let (name, source) = source(args)?;
     let mut device = args.device.open()?;
     let copy = copy_bandwidth(&mut device)?;
     let description = device_json(device.executor.as_ref());
     let Device { executor, driver, .. } = device;
-    let options = SessionOptions { context: Some(context), reproducible: args.reproducible, ..SessionOptions::default() };
+    let quant = args.quantise.as_deref().map(quant_of).transpose()?;
+    let options = SessionOptions { context: Some(context), reproducible: args.reproducible, quant, ..SessionOptions::default() };
     let checkpoint = driver.block_on(Checkpoint::open(source))?;
     let clock = Rc::new(Stopwatch::start());
     let table = |name: &str| checkpoint.find_tensor(name).map_or(0, |info| info.len);
