@@ -16,9 +16,11 @@ use crate::{
 mod config;
 mod convert;
 mod llama;
+mod names;
 
 pub use config::{Config, Keys};
 pub(crate) use convert::in_gguf;
+pub use names::{Name, Published, Reorder, Transform};
 
 /// Every family, in the order in which `parhelion` lists them.
 pub static FAMILIES: &[&Family] = &[&llama::FAMILY];
@@ -34,115 +36,6 @@ pub struct Family {
     pub names: &'static [Name],
     /// Lists the operators.
     pub build: fn(&Graph, &Config),
-}
-
-/// One row of a family's name table.
-#[derive(Debug, Clone, Copy)]
-pub struct Name {
-    /// The engine's name, as `build` uses it.
-    pub engine: &'static str,
-    /// The tensor in GGUF files.
-    pub gguf: Published,
-    /// The tensor in the `transformers` library's repositories.
-    pub hf: Published,
-    /// The weight to use instead when the model has no such tensor: a tied output head.
-    pub or: Option<&'static str>,
-}
-
-/// A tensor as one dialect publishes it.
-#[derive(Debug, Clone, Copy)]
-pub struct Published {
-    /// Its name; `{i}` stands for the layer.
-    pub name: &'static str,
-    /// How its rows are reordered.
-    pub reorder: Reorder,
-}
-
-impl Name {
-    /// A tensor whose rows are published in the engine's order.
-    pub const fn plain(engine: &'static str, gguf: &'static str, hf: &'static str) -> Self {
-        Self { engine, gguf: Published::plain(gguf), hf: Published::plain(hf), or: None }
-    }
-
-    /// The same with the rows of GGUF files reordered.
-    pub const fn gguf_rows(self, reorder: Reorder) -> Self {
-        Self { gguf: Published { reorder, ..self.gguf }, ..self }
-    }
-
-    fn published(&self, dialect: Dialect) -> &Published {
-        match dialect {
-            Dialect::Gguf => &self.gguf,
-            Dialect::HuggingFace => &self.hf,
-        }
-    }
-
-    /// The same, tied to another weight where the model lacks the tensor or its configuration says so.
-    pub const fn or(self, engine: &'static str) -> Self {
-        Self { or: Some(engine), ..self }
-    }
-}
-
-impl Published {
-    const fn plain(name: &'static str) -> Self {
-        Self { name, reorder: Reorder::None }
-    }
-
-    fn tensor(&self, layer: Option<u32>) -> String {
-        self.name.replace("{i}", &layer.unwrap_or_default().to_string())
-    }
-}
-
-/// How a file orders the rows of a tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reorder {
-    /// As the engine does.
-    None,
-    /// Rows of each head alternate between its two halves, so that RoPE pairs are neighbours; the engine pairs row `i` with
-    /// row `i + head_dim / 2`. GGUF files of architecture `llama` do this to Q and K.
-    InterleavedHeads,
-}
-
-/// [`Reorder`] with the model's sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transform {
-    /// Rows stay where they are.
-    None,
-    /// See [`Reorder::InterleavedHeads`].
-    InterleavedHeads {
-        /// Rows of a head, even.
-        head_dim: u32,
-    },
-    /// From the engine's order to that of [`Reorder::InterleavedHeads`]: for files that are written.
-    IntoInterleavedHeads {
-        /// Rows of a head, even.
-        head_dim: u32,
-    },
-}
-
-impl Transform {
-    /// Rows are reordered within groups of this many.
-    pub fn granule(self) -> u32 {
-        match self {
-            Self::None => 1,
-            Self::InterleavedHeads { head_dim } | Self::IntoInterleavedHeads { head_dim } => head_dim,
-        }
-    }
-
-    /// The published row that becomes row `row`, both counted from the start of a granule.
-    pub fn source_row(self, row: u32) -> u32 {
-        match self {
-            Self::None => row,
-            Self::InterleavedHeads { head_dim } => {
-                let (head, within) = (row / head_dim * head_dim, row % head_dim);
-                let half = head_dim / 2;
-                head + (within % half) * 2 + within / half
-            }
-            Self::IntoInterleavedHeads { head_dim } => {
-                let (head, within) = (row / head_dim * head_dim, row % head_dim);
-                head + within % 2 * (head_dim / 2) + within / 2
-            }
-        }
-    }
 }
 
 /// Why a file cannot be run.
