@@ -14,6 +14,7 @@ use crate::tokenizer::{control_texts, hub_control_texts};
 mod environment;
 mod guard;
 mod json;
+mod limits;
 mod time;
 
 pub use time::CivilTime;
@@ -185,7 +186,7 @@ impl ChatTemplate {
     pub fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<Prompt, LoadError> {
         let size = input_size(messages, options);
         let mut marking = self.guard.marking(messages, options);
-        let context = self.context(&mut marking, messages, options).map_err(|reason| self.error(reason))?;
+        let context = self.context(&mut marking, messages, options, size).map_err(|reason| self.error(reason))?;
 
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(environment::fuel(messages.len(), size)));
@@ -204,7 +205,7 @@ impl ChatTemplate {
     }
 
     /// The template's variables, with user text marked.
-    fn context(&self, marking: &mut Marking<'_>, messages: &[Message], options: &ChatOptions) -> Result<Value, String> {
+    fn context(&self, marking: &mut Marking<'_>, messages: &[Message], options: &ChatOptions, size: usize) -> Result<Value, String> {
         let mut variables: Vec<(String, Value)> = Vec::new();
         for (name, text) in &self.tokens {
             variables.push(((*name).to_owned(), Value::from(text.as_str())));
@@ -225,6 +226,7 @@ impl ChatTemplate {
         if let Some(now) = options.now {
             variables.push(("strftime_now".to_owned(), environment::strftime_now(now)));
         }
+        variables.push((limits::SIZE.to_owned(), Value::from(size)));
         Ok(Value::from_pairs(variables))
     }
 

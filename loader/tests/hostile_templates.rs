@@ -67,6 +67,22 @@ fn hostile() -> Vec<String> {
         "{% set s = 'xxxxxxxx' %}{% for a in range(60) %}{% set s = s ~ s %}{{ s }}{% endfor %}",
         "{% set n = namespace(s='xxxxxxxx') %}{% for a in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}",
         "{% set n = namespace(s='xxxxxxxx') %}{% for a in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}",
+        "{% set n = namespace(l=[1]) %}{% for a in range(60) %}{% set n.l = n.l + n.l %}{% endfor %}",
+        "{% set n = namespace(l=[1]) %}{% for a in range(60) %}{% set x = n.l + n.l %}{% set n.l = x %}{% endfor %}{{ n.l | length }}",
+        "{% set n = namespace(l=(1, 2)) %}{% for a in range(60) %}{% set n.l = n.l + n.l %}{% endfor %}",
+        "{% set n = namespace(l=messages[0].items()) %}{% for a in range(60) %}{% set n.l = n.l + n.l %}{% endfor %}",
+        "{% set n = namespace(l=[1], s='\\'') %}{% for a in range(60) %}{% set s = '\\'' %}{% set n.l = n.l + n.l %}{% endfor %}",
+        "{% set n = namespace(l=[1]) %}{% for a in range(60) %}{% set n.l = [n.l, n.l] %}{% endfor %}{{ n.l | tojson }}",
+        "{% set n = namespace(l=[1]) %}{% for a in range(60) %}{% set n.l = [n.l, n.l] %}{% endfor %}{{ n.l }}",
+        "{% set n = namespace(l=[1]) %}{% for a in range(60) %}{% set n.l = [n.l, n.l] %}{% endfor %}{{ n.l | string | length }}",
+        "{% set n = namespace(l=[1], m=[1]) %}{% for a in range(60) %}{% set n.l = [n.l, n.l] %}{% set n.m = [n.m, n.m] %}{% endfor %}{{ n.l == n.m }}",
+        "{% set n = namespace(l={'a': 1}) %}{% for a in range(60) %}{% set n.l = {'a': n.l, 'b': n.l} %}{% endfor %}{{ n.l ~ '' }}",
+        "{{ ([[1] * 100000] * 100000) | string | length }}",
+        "{{ (100000 * [100000 * [1]]) ~ '' }}",
+        "{{ (('a,' * 10000).split(',') * 100000) ~ '' }}",
+        "{{ (messages * 100000) | join | length }}",
+        "{% macro m(l, n) %}{{ m(l + l, n - 1) if n }}{% endmacro %}{{ m([1], 60) }}",
+        "{% set n = namespace(l=[1]) %}{% for a in range(60) %}{% set n.l = n.l + n.l + n.l + n.l + n.l + n.l + n.l %}{% endfor %}",
         "{% set n = namespace(s='aaaa') %}{% for a in range(40) %}{% set n.s = n.s.replace('a', 'aa') %}{% endfor %}",
         "{% set n = namespace(s='aaaa') %}{% for a in range(40) %}{% set n.s = n.s | replace('a', 'aa') %}{% endfor %}",
         "{% set n = namespace(s='aaaa') %}{% for a in range(40) %}{% set n.s = (n.s | list) | join(n.s) %}{% endfor %}",
@@ -112,6 +128,9 @@ fn hostile() -> Vec<String> {
     sources.push(format!("{{{{ {}1 }}}}", "not ".repeat(100_000)));
     sources.push(format!("{}{}", "{% if 1 %}".repeat(20_000), "{% endif %}".repeat(20_000)));
     sources.push(format!("{{{{ {} }}}}", "1 + ".repeat(50_000) + "1"));
+    sources.push("{% set a = [1] %}".to_owned() + &"{% set a = a + a %}".repeat(60));
+    sources.push("{% set a = [1] %}".to_owned() + &"{% with a = a + a %}".repeat(60) + &"{% endwith %}".repeat(60));
+    sources.push("{% set a = [1] %}".to_owned() + &"{% for a in [a + a] %}".repeat(60) + &"{% endfor %}".repeat(60));
     sources
 }
 

@@ -10,6 +10,7 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use regex::{Captures, Regex};
 
 use super::json;
+use super::limits;
 use super::time::CivilTime;
 
 /// Nesting of blocks, macros and calls; a call counts about ten. wasm32's stack is 1 MiB.
@@ -26,55 +27,12 @@ pub(super) fn build(templates: impl Iterator<Item = (&'static str, String)>) -> 
     environment.add_filter("tojson", to_json);
     environment.add_test("iterable", is_iterable);
     environment.add_function("raise_exception", raise_exception);
+    environment.add_filter(limits::NO_LIST, limits::no_list);
+    environment.add_function(limits::CHECK, limits::check_values);
     for (name, source) in templates {
-        check_depth(&source)?;
-        environment.add_template_owned(name, source)?;
+        environment.add_template_owned(name, limits::checked(&source)?)?;
     }
     Ok(environment)
-}
-
-/// Bytes of a tag, text in quotes aside; the longest of published templates have under 600. The compiler descends into an
-/// expression once for each operator, and its stack is small.
-const MAX_TAG: usize = 2048;
-/// Blocks within blocks, and branches of them.
-const MAX_BLOCKS: usize = 100;
-
-/// Refuses a template that would take the compiler too deep.
-fn check_depth(source: &str) -> Result<(), Error> {
-    let refused = |what: &str| Err(Error::new(ErrorKind::SyntaxError, format!("the template has {what}")));
-    let mut rest = source;
-    let mut open = 0_usize;
-    while let Some(at) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
-        let is_block = rest[at..].starts_with("{%");
-        let inside = &rest[at + 2..];
-        let (mut plain, mut quote, mut end) = (0, None, inside.len());
-        for (place, character) in inside.char_indices() {
-            match quote {
-                Some(open) if open == character => quote = None,
-                Some(_) => {}
-                None if inside[place..].starts_with(if is_block { "%}" } else { "}}" }) => {
-                    end = place;
-                    break;
-                }
-                None if matches!(character, '"' | '\'') => quote = Some(character),
-                None => plain += 1,
-            }
-        }
-        if plain > MAX_TAG {
-            return refused(&format!("a tag of over {MAX_TAG} bytes"));
-        }
-        let word = inside[..end].trim_start_matches(['-', '+', ' ', '\n', '\t', '\r']);
-        if is_block && ["if", "for", "macro", "call", "filter", "elif"].iter().any(|block| word.starts_with(block)) {
-            open += 1;
-        } else if is_block && word.starts_with("end") {
-            open = open.saturating_sub(1);
-        }
-        if open > MAX_BLOCKS {
-            return refused(&format!("over {MAX_BLOCKS} blocks within each other"));
-        }
-        rest = &inside[end..];
-    }
-    Ok(())
 }
 
 /// The template engine's budget: instructions, and one for each 64 bytes of data made. It bounds time and memory
