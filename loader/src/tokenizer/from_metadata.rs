@@ -78,13 +78,21 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer, LoadError> {
     for key in END_KEYS {
         named_ends.extend(token_id(metadata, key, size)?);
     }
+    // GGUF writes the spaces of markup as spaces; where the normaliser does no more than mark them, markup is found in what it makes.
+    let (specials, normalized_specials) = match parts.normalizers[..] {
+        [Normalizer::Replace { ref from, ref to }] if from == " " => {
+            SpecialTokens::with_spaces_as(&vocabulary, to).map(|(control, markup)| (control, Some(markup)))
+        }
+        _ => SpecialTokens::of(&vocabulary).map(|specials| (specials, None)),
+    }
+    .map_err(|reason| failed(metadata, reason))?;
     Ok(Tokenizer {
         file: Arc::from(metadata.file()),
         normalizers: parts.normalizers,
         steps: parts.steps,
         model: parts.model,
-        specials: SpecialTokens::of(&vocabulary).map_err(|reason| failed(metadata, reason))?,
-        normalized_specials: None,
+        specials,
+        normalized_specials,
         bos,
         eos: end_tokens(&vocabulary, named_ends),
         affixes,

@@ -40,6 +40,11 @@ pub(super) struct Special<'a> {
     pub(super) manner: Manner,
 }
 
+fn of_kind(vocabulary: &Vocabulary, kind: TokenKind) -> impl Iterator<Item = Special<'_>> {
+    let special = move |(id, text)| Special { id, text, is_control: kind == TokenKind::Control, manner: Manner::default() };
+    vocabulary.of_kind(kind).map(special)
+}
+
 impl SpecialTokens {
     /// # Errors
     /// Names a token that is too long.
@@ -56,16 +61,23 @@ impl SpecialTokens {
         Ok(Self { texts, index, tokens })
     }
 
-    /// All control and user-defined tokens of `vocabulary`, as they are written there.
+    /// The control and user-defined tokens of `vocabulary`, as they are written there.
     ///
     /// # Errors
     /// As [`SpecialTokens::new`].
     pub(super) fn of(vocabulary: &Vocabulary) -> Result<Self, String> {
-        let of_kind = |kind| {
-            let tokens = vocabulary.of_kind(kind);
-            tokens.map(move |(id, text)| Special { id, text, is_control: kind == TokenKind::Control, manner: Manner::default() })
-        };
-        Self::new(of_kind(TokenKind::Control).chain(of_kind(TokenKind::UserDefined)))
+        Self::new(of_kind(vocabulary, TokenKind::Control).chain(of_kind(vocabulary, TokenKind::UserDefined)))
+    }
+
+    /// The control tokens of `vocabulary`, and its user-defined ones with `space` for each space, to be found where text has it too.
+    ///
+    /// # Errors
+    /// As [`SpecialTokens::new`].
+    pub(super) fn with_spaces_as(vocabulary: &Vocabulary, space: &str) -> Result<(Self, Self), String> {
+        let texts: Vec<(u32, String)> =
+            vocabulary.of_kind(TokenKind::UserDefined).map(|(id, text)| (id, text.replace(' ', space))).collect();
+        let markup = texts.iter().map(|(id, text)| Special { id: *id, text, is_control: false, manner: Manner::default() });
+        Ok((Self::new(of_kind(vocabulary, TokenKind::Control))?, Self::new(markup)?))
     }
 
     /// The token of control or markup that is written `text`.

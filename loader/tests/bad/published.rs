@@ -207,7 +207,7 @@ fn templates() -> Vec<Row> {
         ("a file imported", prompt("{% import 'os' as os %}{{ os.popen('id') }}"), &["chat template"]),
         ("a loop without end", prompt("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"), &["fuel"]),
         ("memory without bound", prompt("{{ ('x' * 99999999) * 99999999 }}"), &["chat template"]),
-        ("output without bound", prompt("{% for a in range(100000) %}{{ 'x' * 1000 }}{% endfor %}"), &["wrote more than"]),
+        ("output without bound", prompt("{% set x = 'x' * 4000 %}{% for a in range(100000) %}{{ x }}{% endfor %}"), &["wrote more than"]),
         ("a stack without bound", prompt("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"), &["recursion"]),
         ("a syntax tree without bound", prompt(&"(".repeat(100_000).replacen('(', "{{ (", 1)), &["chat template"]),
     ]
