@@ -1,5 +1,6 @@
 // Every kernel against its scalar twin in the browser: a fixed tenth of the cases that run natively, at least one of each
-// variant.
+// variant. The kernels that read weights have a variant for each format, and making pipelines takes most of the time: those that add up
+// in subgroups, or in no group, run with subgroups, and those that add up in workgroup memory without.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -22,14 +23,15 @@ after(async () => {
 });
 
 for (const subgroups of [true, false]) {
+  const skip = subgroups ? ["matvec tree"] : ["embed", "matmul"];
   test(`kernels compute what their twins do, ${subgroups ? "subgroups" : "no subgroups"}`, { timeout: 300_000 }, async (t) => {
-    const options = { device: "webgpu", subgroups, set: "conformance", part: 0, parts: 10 };
+    const options = { device: "webgpu", subgroups, set: "conformance", part: 0, parts: 10, skip };
     const { summary, checks } = await call("kernels", options);
     assert.equal(summary.device.subgroups, subgroups);
     const variants = new Set(checks.map(({ variant }) => variant));
     t.diagnostic(`${checks.length} cases of ${variants.size} variants in ${(summary.milliseconds / 1000).toFixed(1)} s`);
     const wrong = checks.filter(({ ok }) => !ok).map(({ variant, label, message }) => `${variant}, ${label}: ${message}`);
     assert.deepEqual(wrong, []);
-    assert.ok(variants.size >= (subgroups ? 40 : 28), `${variants.size} variants were checked`);
+    assert.ok(variants.size >= (subgroups ? 110 : 45), `${variants.size} variants were checked`);
   });
 }

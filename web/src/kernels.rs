@@ -1,7 +1,10 @@
 //! Every kernel against its scalar twin, in this browser.
 
 use js_sys::Function;
-use parhelion::doctor::{self, KernelCheck};
+use parhelion::{
+    doctor::{self, KernelCheck},
+    shaders::Kernel,
+};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
@@ -21,6 +24,15 @@ struct CheckRequest {
     #[serde(default)]
     part: usize,
     parts: Option<usize>,
+    /// Variants to leave out of them: those that have all words of one of these in their names.
+    #[serde(default)]
+    skip: Vec<String>,
+}
+
+impl CheckRequest {
+    fn skips(&self, variant: &str) -> bool {
+        self.skip.iter().any(|words| words.split(' ').all(|word| variant.split('_').any(|part| part == word)))
+    }
 }
 
 /// Which cases.
@@ -69,7 +81,10 @@ pub async fn check_kernels(options: JsValue, on_check: Function) -> Result<JsVal
     let executor = opened.executor.as_mut();
     let checks = match request.set {
         CaseSet::Small => doctor::check_kernels(executor, tell).await,
-        CaseSet::Conformance => doctor::check_conformance(executor, request.part, request.parts.unwrap_or(1), tell).await,
+        CaseSet::Conformance => {
+            let wanted = |kernel: &Kernel| !request.skips(kernel.variant);
+            doctor::check_conformance(executor, request.part, request.parts.unwrap_or(1), wanted, tell).await
+        }
     };
     let summary = Summary {
         total: checks.len(),

@@ -58,15 +58,18 @@ pub async fn check_kernels(executor: &mut dyn Executor, report: impl FnMut(&Kern
     check_cases(executor, cases, report).await
 }
 
-/// Runs part `part` of `parts` of the conformance cases, as [`check_kernels`] runs the small ones: see [`conformance_part`].
+/// Runs part `part` of `parts` of the conformance cases of the kernels that are `wanted`, as [`check_kernels`] runs the small ones: see
+/// [`conformance_part`].
 pub async fn check_conformance(
     executor: &mut dyn Executor,
     part: usize,
     parts: usize,
+    wanted: impl Fn(&Kernel) -> bool,
     report: impl FnMut(&KernelCheck),
 ) -> Vec<KernelCheck> {
     let listed = conformance_part(executor.device(), part, parts);
-    check_cases(executor, listed.into_iter().map(|listed| listed.case()), report).await
+    let listed = listed.into_iter().filter(|listed| wanted(listed.kernel));
+    check_cases(executor, listed.map(|listed| listed.case()), report).await
 }
 
 async fn check_cases(
