@@ -118,7 +118,12 @@ fn values(dtype: DType, bytes: &[u8]) -> Vec<f32> {
             other => panic!("{other} is not a type of quantised repositories"),
         }
     };
-    bytes.chunks_exact(dtype.block_bytes() as usize).flat_map(block).collect()
+    let two = || bytes.as_chunks::<2>().0.iter();
+    match dtype {
+        DType::F16 => two().map(|&two| half::f16::from_le_bytes(two).to_f32()).collect(),
+        DType::BF16 => two().map(|&two| half::bf16::from_le_bytes(two).to_f32()).collect(),
+        _ => bytes.chunks_exact(dtype.block_bytes() as usize).flat_map(block).collect(),
+    }
 }
 
 fn rows(checkpoint: &Checkpoint, tensor: &TensorInfo, first: u64, count: u64) -> Vec<u8> {
@@ -128,7 +133,7 @@ fn rows(checkpoint: &Checkpoint, tensor: &TensorInfo, first: u64, count: u64) ->
 #[test]
 fn every_format_gives_the_values_of_its_definition() {
     let cases = cases();
-    assert_eq!(cases.len(), 19);
+    assert_eq!(cases.len(), 27);
     for case in cases {
         let checkpoint = case.open();
         let names: Vec<&str> = checkpoint.tensors().map(|tensor| tensor.name.as_str()).collect();
@@ -170,10 +175,9 @@ fn what_cannot_be_read_says_so() {
     let set = |key: &'static str, value: Value| move |case: &mut Case| case.config["quantization_config"][key] = value.clone();
     let gptq = || named("gptq 4 bits, groups of 32");
     let nf4 = || named("nf4");
-    let cases: [(&str, String, &str); 13] = [
+    let cases: [(&str, String, &str); 11] = [
         ("another method", gptq().refused(set("quant_method", "hqq".into())), "\"hqq\""),
-        ("act order", gptq().refused(set("desc_act", true.into())), "desc_act"),
-        ("3 bits", gptq().refused(set("bits", 3.into())), "GPTQ of 3 bits"),
+        ("5 bits", gptq().refused(set("bits", 5.into())), "GPTQ of 5 bits"),
         ("marlin", gptq().refused(set("checkpoint_format", "marlin".into())), "\"marlin\""),
         ("no bits", gptq().refused(set("bits", Value::Null)), "`quantization_config.bits`"),
         ("a group of 0", gptq().refused(set("group_size", 0.into())), "`quantization_config.group_size`"),
@@ -186,11 +190,6 @@ fn what_cannot_be_read_says_so() {
             "another mode",
             named("mlx 4 bits, groups of 64").refused(|case| case.config["quantization"]["mode"] = "nvfp4".into()),
             "MLX's mode \"nvfp4\"",
-        ),
-        (
-            "g_idx of compressed-tensors",
-            named("pack-quantized 8 bits").refused(|case| case.parts.push(("m.weight_g_idx".into(), "I32".into(), vec![1], vec![0; 4]))),
-            "weight_g_idx",
         ),
     ];
     for (what, error, fragment) in cases {
@@ -216,7 +215,11 @@ fn parts_that_do_not_fit_together_are_refused_by_name() {
         }
     };
     let gptq = || named("gptq 4 bits, groups of 32");
-    let cases: [(&str, String, &str); 15] = [
+    let ordered = || named("gptq 4 bits, act order");
+    let cases: [(&str, String, &str); 18] = [
+        ("groups of too few columns", ordered().refused(shape("m.g_idx", &[96])), "m.g_idx"),
+        ("groups in floats", ordered().refused(|case| case.part("m.g_idx").1 = "F32".into()), "words of 32 bits"),
+        ("a part of a code", named("gptq 3 bits, groups of 32").refused(shape("m.qweight", &[11, 24])), "whole codes of 3 bits"),
         ("no scales", gptq().refused(without("m.scales")), "`scales` among them"),
         ("no zeros", gptq().refused(without("m.qzeros")), "`qzeros` among them"),
         ("too few scales", gptq().refused(shape("m.scales", &[4, 16])), "m.scales"),
@@ -257,6 +260,33 @@ fn parts_that_do_not_fit_together_are_refused_by_name() {
     ];
     for (what, error, fragment) in cases {
         assert!(error.contains(fragment) || (what == "blocks of 48" && error.contains("64 blocks")), "{what}: {error}");
+    }
+}
+
+/// What no shape tells is found when rows are read.
+#[test]
+fn columns_of_groups_without_scales_are_refused() {
+    for group in [4_i32, -1, i32::MAX] {
+        let mut case = named("gptq 4 bits, act order");
+        case.part("m.g_idx").3[8..12].copy_from_slice(&group.to_le_bytes());
+        let checkpoint = case.open();
+        let tensor = checkpoint.tensor("m.weight").unwrap();
+        let error = block_on(checkpoint.read_rows(tensor, 0, 1)).unwrap_err().to_string();
+        assert!(error.contains("m.g_idx") && error.contains("below 4") && error.contains(&group.to_string()), "{error}");
+    }
+}
+
+#[test]
+fn types_follow_from_how_columns_are_grouped() {
+    let types = [
+        ("gptq 2 bits, groups of 64", DType::AFFINE4_64),
+        ("gptq 3 bits, groups of 32", DType::AFFINE4_32),
+        ("gptq 4 bits, act order", DType::F16),
+        ("gptq 4 bits, act order of neighbours", DType::AFFINE4_32),
+        ("pack-quantized 4 bits, act order", DType::BF16),
+    ];
+    for (name, expected) in types {
+        assert_eq!(named(name).open().tensor("m.weight").unwrap().dtype, expected, "{name}");
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `AFFINE4_*`, `AFFINE8_*` | f32 `d`, f32 `m`, codes of 4 or 8 bits: `code * d + m` |
 //! | `NF4` | f32 `d`, codes of 4 bits: `NF4_VALUES[code] * d` |
 //! | `SCALED_F8_E4M3`, `SCALED_F8_E5M2` | f32 `d`, floats of 8 bits: `float * d` |
+//! | `F16`, `BF16`, `F32` | a value: where groups are of columns that are no neighbours |
 //!
 //! 4-bit codes are 16 bytes for each 32 columns: byte `i` has that of column `i` in its low half and that of column `i + 16` in its
 //! high half, as in ggml's blocks. A block has the columns that share a scale, or an even part of them.
@@ -15,8 +16,10 @@ use std::sync::Arc;
 use crate::{DType, LoadError, Source};
 
 mod affine;
+mod codes;
 mod collect;
 mod float8;
+mod gathered;
 mod matrix;
 mod nf4;
 mod part;
@@ -29,6 +32,7 @@ pub use nf4::VALUES as NF4_VALUES;
 
 use affine::Affine;
 use float8::Float8;
+use gathered::Gathered;
 use nf4::Nf4;
 
 /// Columns whose codes lie together; a block has one or more times as many.
@@ -45,6 +49,7 @@ pub(crate) struct Packed {
 #[derive(Debug, Clone)]
 enum Storage {
     Affine(Affine),
+    Gathered(Gathered),
     Nf4(Nf4),
     Float8(Float8),
 }
@@ -54,6 +59,7 @@ impl Packed {
     fn dtype(&self) -> DType {
         match &self.storage {
             Storage::Affine(affine) => affine.dtype(),
+            Storage::Gathered(gathered) => gathered.dtype(),
             Storage::Nf4(_) => DType::NF4,
             Storage::Float8(float8) => float8.dtype,
         }
@@ -64,6 +70,7 @@ impl Packed {
         let range = first..first.saturating_add(rows).min(self.rows);
         match &self.storage {
             Storage::Affine(affine) => affine.read_rows(files, range, self.cols).await,
+            Storage::Gathered(gathered) => gathered.read_rows(files, range, self.cols).await,
             Storage::Nf4(nf4) => nf4.read_rows(files, range, self.cols).await,
             Storage::Float8(float8) => float8.read_rows(files, range, self.cols).await,
         }

@@ -7,7 +7,7 @@ use crate::build::number;
 /// What config.json says, and the tensors of a matrix of `r` rows and `c` columns in groups of `g`: name, type, dimensions.
 type Scheme = (&'static str, fn(u64, u64, u64) -> Vec<(&'static str, &'static str, Vec<u64>)>);
 
-const SCHEMES: [Scheme; 7] = [
+const SCHEMES: [Scheme; 8] = [
     (r#"{"model_type":"llama"}"#, |r, c, _| vec![("weight", "F16", vec![r, c])]),
     (r#"{"quantization_config":{"quant_method":"gptq","bits":4,"group_size":32}}"#, |r, c, g| {
         let [packed, scales] = [vec![c / g, r / 8], vec![c / g, r]];
@@ -30,6 +30,10 @@ const SCHEMES: [Scheme; 7] = [
     ),
     (r#"{"quantization_config":{"quant_method":"fp8","weight_block_size":[32,32]}}"#, |r, c, _| {
         vec![("weight", "F8_E4M3", vec![r, c]), ("weight_scale_inv", "F32", vec![r.div_ceil(32), c.div_ceil(32)])]
+    }),
+    (r#"{"quantization_config":{"quant_method":"gptq","bits":3,"group_size":16,"desc_act":true}}"#, |r, c, g| {
+        let [zeros, scales] = [vec![2 * c / g, (3 * r).div_ceil(32)], vec![2 * c / g, r]];
+        vec![("qweight", "I32", vec![3 * c / 32, r]), ("qzeros", "I32", zeros), ("scales", "F16", scales), ("g_idx", "I32", vec![c])]
     }),
 ];
 

@@ -40,7 +40,7 @@ fn open(repository: &MemoryRepository, size: usize) {
 
 /// A repository's files from building instructions.
 fn build(input: &mut Unstructured) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let scheme = input.int_in_range(0..=6_u8)?;
+    let scheme = input.int_in_range(0..=7_u8)?;
     let shards = input.int_in_range(0..=SHARDS.len() - 1)?;
     let mut files: Vec<File> = (0..shards.max(1)).map(|_| File::default()).collect();
     let mut index = String::new();

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::codes::{bits_of_rows, code, unpack, word_range};
 use super::part::{Grid, Part, transpose};
 use super::push_nibbles;
 use crate::{DType, LoadError, Source};
@@ -12,7 +13,7 @@ const AWQ_PLACES: [u32; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
 
 #[derive(Debug, Clone)]
 pub(super) struct Affine {
-    /// Bits of a code: 4 or 8.
+    /// Bits of a code: 2, 3, 4 or 8.
     pub(super) bits: u32,
     /// Columns that share a scale: a multiple of 32.
     pub(super) group: u64,
@@ -21,7 +22,8 @@ pub(super) struct Affine {
     pub(super) zero: Zero,
 }
 
-/// How codes lie in words. `n` is the number of codes in 32 bits; the first is in the lowest bits.
+/// How codes lie in words. `n` is the number of codes in 32 bits; the first is in the lowest bits. Those of 3 bits cross from one
+/// word into the next.
 #[derive(Debug, Clone)]
 pub(super) enum Codes {
     /// `[rows, cols / n]`: MLX, compressed-tensors.
@@ -56,7 +58,7 @@ const TYPES: [(u32, DType); 5] =
 impl Affine {
     /// The type of the largest blocks that groups are made of.
     pub(super) fn dtype(&self) -> DType {
-        let fits = |&&(bits, dtype): &&(u32, DType)| bits == self.bits && self.group.is_multiple_of(dtype.block_elems());
+        let fits = |&&(bits, dtype): &&(u32, DType)| bits == self.bits.max(4) && self.group.is_multiple_of(dtype.block_elems());
         TYPES.iter().find(fits).map_or(DType::AFFINE8_32, |&(_, dtype)| dtype)
     }
 
@@ -75,8 +77,8 @@ impl Affine {
                 out.extend(scales[group].to_le_bytes());
                 out.extend(offsets[group].to_le_bytes());
                 match self.bits {
-                    4 => push_nibbles(&mut out, codes),
-                    _ => out.extend_from_slice(codes),
+                    8 => out.extend_from_slice(codes),
+                    _ => push_nibbles(&mut out, codes),
                 }
             }
         }
@@ -84,39 +86,14 @@ impl Affine {
     }
 }
 
-/// Code `at` of those that a word holds.
-fn code(word: u32, at: u32, bits: u32) -> u8 {
-    (word >> (at * bits) & ((1 << bits) - 1)) as u8
-}
-
-/// The codes of words one after another.
-fn unpack(words: &[u32], bits: u32) -> impl Iterator<Item = u8> + '_ {
-    words.iter().flat_map(move |&word| (0..32 / bits).map(move |at| code(word, at, bits)))
-}
-
-/// The codes of some rows whose neighbours share words: `words` has, for each line, the words that hold them.
-fn rows_in_words(words: &[u32], rows: &Range<u64>, per_word: u64, place: impl Fn(u64) -> u32, bits: u32) -> Vec<u8> {
-    let first = rows.start / per_word;
-    let width = (rows.end.div_ceil(per_word) - first) as usize;
-    let line = |line: &[u32]| {
-        rows.clone().map(|row| code(line[(row / per_word - first) as usize], place(row % per_word), bits)).collect::<Vec<_>>()
-    };
-    words.chunks_exact(width.max(1)).flat_map(line).collect()
-}
-
-/// The words that hold some rows, `per_word` in each.
-fn word_range(rows: &Range<u64>, per_word: u64) -> Range<u64> {
-    rows.start / per_word..rows.end.div_ceil(per_word)
-}
-
 impl Codes {
     /// The codes of some rows, a byte each.
-    async fn read(&self, files: &[Arc<dyn Source>], rows: Range<u64>, cols: u64, bits: u32) -> Result<Vec<u8>, LoadError> {
+    pub(super) async fn read(&self, files: &[Arc<dyn Source>], rows: Range<u64>, cols: u64, bits: u32) -> Result<Vec<u8>, LoadError> {
         let count = (rows.end - rows.start) as usize;
         Ok(match self {
             Self::Along(part) => {
                 let words = part.words(files, rows, 0..part.cols).await?;
-                unpack(&words, bits).collect()
+                unpack(&words, bits)
             }
             Self::Signed(part) => {
                 let mut bytes = part.region(files, rows, 0..cols).await?;
@@ -125,11 +102,11 @@ impl Codes {
             }
             Self::Across(part) => {
                 let words = part.words(files, 0..part.rows, rows).await?;
-                unpack(&transpose(&words, count), bits).collect()
+                unpack(&transpose(&words, count), bits)
             }
             Self::Awq(part) => {
-                let words = part.words(files, 0..cols, word_range(&rows, 8)).await?;
-                transpose(&rows_in_words(&words, &rows, 8, |row| AWQ_PLACES[row as usize], bits), count)
+                let words = part.words(files, 0..cols, word_range(&rows, bits)).await?;
+                transpose(&bits_of_rows(&words, &rows, awq_place, bits), count)
             }
         })
     }
@@ -138,32 +115,45 @@ impl Codes {
 impl Zero {
     /// What is added to `code * scale`, for each row and group.
     async fn read(&self, files: &[Arc<dyn Source>], rows: Range<u64>, bits: u32, scales: &[f32]) -> Result<Vec<f32>, LoadError> {
-        let per_word = u64::from(32 / bits);
-        let mask = (1 << bits) - 1;
-        let count = (rows.end - rows.start) as usize;
+        if let Self::Bias(grid) = self {
+            return grid.read(files, rows).await;
+        }
+        let points = self.points(files, rows, bits, scales.len()).await?;
+        Ok(points.iter().zip(scales).map(|(&zero, scale)| -zero * scale).collect())
+    }
+
+    /// What is taken away from codes, for each row and group, `count` in all. Nothing where something is added after scaling instead.
+    pub(super) async fn points(&self, files: &[Arc<dyn Source>], rows: Range<u64>, bits: u32, count: usize) -> Result<Vec<f32>, LoadError> {
+        let height = (rows.end - rows.start) as usize;
         let zeros: Vec<u8> = match self {
-            Self::Bias(grid) => return grid.read(files, rows).await,
-            Self::Constant(zero) => return Ok(scales.iter().map(|scale| -zero * scale).collect()),
+            Self::Bias(_) => return Ok(vec![0.0; count]),
+            Self::Constant(zero) => return Ok(vec![*zero; count]),
             Self::Across { part, plus } => {
-                let words = part.words(files, 0..part.rows, word_range(&rows, per_word)).await?;
-                let stored = transpose(&rows_in_words(&words, &rows, per_word, |row| row as u32, bits), count);
+                let words = part.words(files, 0..part.rows, word_range(&rows, bits)).await?;
+                let stored = transpose(&bits_of_rows(&words, &rows, |row| row, bits), height);
                 // 0 is stored as -1, whose bits are all set.
-                stored.into_iter().map(|zero| ((u32::from(zero) + plus) & mask) as u8).collect()
+                stored.into_iter().map(|zero| ((u32::from(zero) + plus) & ((1 << bits) - 1)) as u8).collect()
             }
             Self::Awq(part) => {
-                let words = part.words(files, 0..part.rows, word_range(&rows, 8)).await?;
-                transpose(&rows_in_words(&words, &rows, 8, |row| AWQ_PLACES[row as usize], bits), count)
+                let words = part.words(files, 0..part.rows, word_range(&rows, bits)).await?;
+                transpose(&bits_of_rows(&words, &rows, awq_place, bits), height)
             }
             Self::Down(part) => {
+                let per_word = u64::from(32 / bits);
                 let first = rows.start / per_word * per_word;
-                let words = part.words(files, word_range(&rows, per_word), 0..part.cols).await?;
+                let words = part.words(files, rows.start / per_word..rows.end.div_ceil(per_word), 0..part.cols).await?;
                 let groups = part.cols as usize;
                 let word = |row: u64, group: usize| words[((row - first) / per_word) as usize * groups + group];
                 rows.flat_map(|row| (0..groups).map(move |group| (row, group)))
-                    .map(|(row, group)| code(word(row, group), (row % per_word) as u32, bits))
+                    .map(|(row, group)| code(&[word(row, group)], row % per_word * u64::from(bits), bits))
                     .collect()
             }
         };
-        Ok(zeros.iter().zip(scales).map(|(&zero, scale)| -f32::from(zero) * scale).collect())
+        Ok(zeros.into_iter().map(f32::from).collect())
     }
+}
+
+/// The place of a row's code in AWQ's order.
+fn awq_place(row: u64) -> u64 {
+    row / 8 * 8 + u64::from(AWQ_PLACES[(row % 8) as usize])
 }

@@ -3,6 +3,7 @@
 use super::affine::{Affine, Codes, Zero};
 use super::collect::Stored;
 use super::float8::Float8;
+use super::gathered::{self, Gathered};
 use super::nf4::{Magnitudes, Nf4};
 use super::part::{Grid, Part, is_float};
 use super::scheme::Scheme;
@@ -20,11 +21,11 @@ impl Stored<'_> {
     /// The matrix of this module, none where the tensor that was taken for its first is none.
     pub(super) async fn matrix(&mut self, scheme: &Scheme, metadata: &Metadata, first: usize) -> Result<Option<Packed>, LoadError> {
         match *scheme {
-            Scheme::Gptq { bits, group, plus } => self.gptq(bits, group, plus).map(Some),
+            Scheme::Gptq { bits, group, ordered, plus } => self.gptq(bits, group, ordered, plus).await.map(Some),
             Scheme::Awq { group } => self.awq(group).map(Some),
             Scheme::Nf4 => self.nf4(first).await.map(Some),
             Scheme::Mlx { object } => self.mlx(object, metadata),
-            Scheme::Pack { bits } => self.pack(bits).map(Some),
+            Scheme::Pack { bits } => self.pack(bits).await.map(Some),
             Scheme::Int8 => self.int8(),
             Scheme::Float8 { tile } => self.float8(tile),
         }
@@ -70,15 +71,41 @@ impl Stored<'_> {
         count.checked_mul(per_word).ok_or_else(|| self.bad(part, "a size that fits 64 bits"))
     }
 
-    fn gptq(&mut self, bits: u32, group: Option<u64>, plus: u32) -> Result<Packed, LoadError> {
-        let per_word = u64::from(32 / bits);
+    /// A list of the group of each of `cols` columns, none where these are `groups` groups of neighbours.
+    async fn order(&mut self, suffix: &str, cols: u64, groups: u64) -> Result<Option<Part>, LoadError> {
+        if groups <= 1 || self.peek(suffix).is_none() {
+            self.leave_out(&[suffix]);
+            return Ok(None);
+        }
+        let order = self.words(suffix)?;
+        self.check(&order, 1, cols, "a group for each column:")?;
+        let even = cols.is_multiple_of(groups) && gathered::is_in_order(&order, self.files, cols / groups).await?;
+        Ok((!even).then_some(order))
+    }
+
+    async fn gptq(&mut self, bits: u32, group: Option<u64>, ordered: bool, plus: u32) -> Result<Packed, LoadError> {
         let (codes, scales, zeros) = (self.words("qweight")?, self.floats("scales")?, self.words("qzeros")?);
-        self.leave_out(&["g_idx"]);
-        let (rows, cols) = (codes.cols, self.codes(&codes, codes.rows, per_word)?);
+        let (rows, words) = (codes.cols, self.codes(&codes, codes.rows, 32)?);
+        if !words.is_multiple_of(bits.into()) {
+            return Err(self.bad(&codes, format!("words that hold whole codes of {bits} bits, so many rows times")));
+        }
+        let cols = words / u64::from(bits);
         self.check(&scales, scales.rows, rows, "for each group and row")?;
-        self.check(&zeros, scales.rows, rows.div_ceil(per_word), "words for each group:")?;
+        self.check(&zeros, scales.rows, self.codes(&codes, rows, bits.into())?.div_ceil(32), "words for each group:")?;
+        let order = if ordered { self.order("g_idx", cols, scales.rows).await? } else { None };
+        self.leave_out(&["g_idx"]);
         let (groups, scales) = (scales.rows, Grid { part: scales, transposed: true });
-        self.affine(rows, cols, groups, group, (bits, Codes::Across(codes), scales, Zero::Across { part: zeros, plus }))
+        let (codes, zero) = (Codes::Across(codes), Zero::Across { part: zeros, plus });
+        match order {
+            Some(order) => self.gathered(rows, cols, Gathered { bits, codes, scales, zero, order, groups }),
+            None => self.affine(rows, cols, groups, group, (bits, codes, scales, zero)),
+        }
+    }
+
+    /// A matrix of values, one a column and row.
+    fn gathered(&self, rows: u64, cols: u64, gathered: Gathered) -> Result<Packed, LoadError> {
+        let part = gathered.scales.part.clone();
+        self.finish(rows, cols, &part, Storage::Gathered(gathered))
     }
 
     fn awq(&mut self, group: Option<u64>) -> Result<Packed, LoadError> {
@@ -110,12 +137,9 @@ impl Stored<'_> {
         self.affine(rows, cols, groups, None, (bits, Codes::Along(codes), grid(scales), Zero::Bias(grid(biases)))).map(Some)
     }
 
-    fn pack(&mut self, bits: u32) -> Result<Packed, LoadError> {
+    async fn pack(&mut self, bits: u32) -> Result<Packed, LoadError> {
         let per_word = u64::from(32 / bits);
         let (codes, scales) = (self.words("weight_packed")?, self.floats("weight_scale")?);
-        if self.peek("weight_g_idx").is_some() {
-            return Err(self.bad(&scales, "groups of neighbouring columns, not those of a weight_g_idx, for scales of"));
-        }
         self.leave_out(&["weight_shape", "input_scale", "output_scale", "k_scale", "v_scale"]);
         let (rows, cols) = (codes.rows, self.codes(&codes, codes.cols, per_word)?);
         self.check(&scales, rows, scales.cols, "for each row and group")?;
@@ -127,8 +151,12 @@ impl Stored<'_> {
             }
             false => Zero::Constant((1 << (bits - 1)) as f32),
         };
-        let (groups, scales) = (scales.cols, Grid { part: scales, transposed: false });
-        self.affine(rows, cols, groups, None, (bits, Codes::Along(codes), scales, zero))
+        let order = self.order("weight_g_idx", cols, scales.cols).await?;
+        let (groups, scales, codes) = (scales.cols, Grid { part: scales, transposed: false }, Codes::Along(codes));
+        match order {
+            Some(order) => self.gathered(rows, cols, Gathered { bits, codes, scales, zero, order, groups }),
+            None => self.affine(rows, cols, groups, None, (bits, codes, scales, zero)),
+        }
     }
 
     fn int8(&mut self) -> Result<Option<Packed>, LoadError> {

@@ -31,6 +31,11 @@ impl Part {
         &self.name
     }
 
+    /// The number of the file.
+    pub(super) fn file(&self) -> usize {
+        self.file
+    }
+
     /// The bytes of a rectangle, row after row.
     pub(super) async fn region(&self, files: &[Arc<dyn Source>], rows: Range<u64>, cols: Range<u64>) -> Result<Vec<u8>, LoadError> {
         let size = self.dtype.block_bytes();

@@ -19,6 +19,8 @@ pub(super) enum Scheme {
         bits: u32,
         /// Columns of a group, none: all.
         group: Option<u64>,
+        /// Whether `g_idx` says which group each column is of (`desc_act`).
+        ordered: bool,
         /// What is added to stored zero points.
         plus: u32,
     },
@@ -125,10 +127,7 @@ fn gptq(metadata: &Metadata) -> Result<Result<Scheme, Refusal>, LoadError> {
         other => return Ok(Err(Refusal::new(format!("{OBJECT}: GPTQ's format {other:?}")))),
     };
     Ok(match bits {
-        _ if ordered && group.is_some() => {
-            Err(Refusal::new(format!("{OBJECT}: GPTQ with desc_act, whose groups are not of neighbouring columns,")))
-        }
-        4 | 8 => Ok(Scheme::Gptq { bits, group, plus }),
+        2 | 3 | 4 | 8 => Ok(Scheme::Gptq { bits, group, ordered, plus }),
         _ => Err(Refusal::new(format!("{OBJECT}: GPTQ of {bits} bits"))),
     })
 }
