@@ -5,6 +5,8 @@ pub mod dequantise;
 pub mod fixtures;
 #[cfg(feature = "harness")]
 pub mod harness;
+#[cfg(feature = "harness")]
+pub mod models;
 mod skip;
 
 pub use skip::{SKIP_LOG, skip};

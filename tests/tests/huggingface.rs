@@ -12,6 +12,7 @@ use parhelion::{
     session::{Prepared, RowInput, Session, SessionOptions},
 };
 use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, Stopwatch, SwitchChoice};
+use parhelion_tests::models::tokenizer_json;
 use pollster::block_on;
 use serde_json::{Value, json};
 
@@ -140,19 +141,6 @@ fn a_missing_head_that_is_not_tied_is_an_error() {
     assert!(error.to_string().contains("lm_head.weight"), "{error}");
 }
 
-/// Text has no part in these tests: ids go in and logits come out.
-fn tokenizer(tokens: u64) -> String {
-    let text = |id: u64| char::from_u32(0x4e00 + id as u32).unwrap().to_string();
-    let vocabulary: serde_json::Map<String, Value> = (0..tokens).map(|id| (text(id), json!(id))).collect();
-    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
-    json!({
-        "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
-        "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
-            "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": [] },
-    })
-    .to_string()
-}
-
 /// Sums run in another order than numpy's, in f32: logits of magnitude 2 come out within 1e-5, and the bound leaves room for drivers.
 const TOLERANCE: f32 = 1e-4;
 
@@ -162,7 +150,7 @@ fn difference(variant: &Value, repository: MemoryRepository, request: &DeviceReq
     let tokens: Vec<u32> = serde_json::from_value(fixture["tokens"].clone()).unwrap();
     let expected: Vec<Vec<f32>> = serde_json::from_value(variant["logits"].clone()).unwrap();
     let vocab = variant["config"]["vocab_size"].as_u64().unwrap();
-    let repository = repository.with("tokenizer.json", tokenizer(vocab));
+    let repository = repository.with("tokenizer.json", tokenizer_json(vocab as usize));
     let Device { executor, driver, .. } = Device::open(request).unwrap();
     let options = SessionOptions { context: Some(64), chunk: 16, reproducible: true, ..SessionOptions::default() };
     let got = driver.block_on(async {

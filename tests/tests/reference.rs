@@ -5,19 +5,19 @@
 //! come out within 1e-3. The default keeps the KV cache (and, with f16, tiles of activations) in f16, whose rounding of
 //! 2^-11 an element moves logits by 1e-2; 3e-2 leaves room for other drivers.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{cell::Cell, path::Path, rc::Rc};
 
 use parhelion::{
-    exec::ExecError,
     loader::{Checkpoint, Specials},
-    session::{
-        Cancel, EngineError, FinishReason, GenerateOptions, Input, Prepared, RowInput, Sampling, SequenceId, Session, SessionOptions,
-    },
+    session::{Cancel, EngineError, FinishReason, GenerateOptions, Input, RowInput, Sampling, Session, SessionOptions},
 };
-use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, Driver, Stopwatch, SwitchChoice};
-use parhelion_tests::{fixtures::smollm2, harness::ADAPTER, skip};
+use parhelion_cli::host::{Device, Driver};
+use parhelion_tests::{
+    fixtures::smollm2,
+    models::{Config, argmax, configs, largest_difference, load, rows},
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -41,56 +41,10 @@ fn reference() -> Vec<Prompt> {
     serde_json::from_str::<Reference>(text).unwrap().results
 }
 
-/// A device to test on.
-struct Config {
-    name: &'static str,
-    request: DeviceRequest,
-}
-
-/// The scalar path, and a GPU with each combination of switches that it can do, the lowest at WebGPU's floor limits.
-fn configs() -> Vec<Config> {
-    let adapter = std::env::var(ADAPTER).ok();
-    let gpu = |switches| DeviceRequest { choice: DeviceChoice::Gpu, adapter: adapter.clone(), switches: Some(switches) };
-    let all = [
-        ("scalar", DeviceRequest { choice: DeviceChoice::Cpu, ..DeviceRequest::default() }),
-        ("floor", gpu(SwitchChoice::Floor)),
-        ("subgroups", gpu(SwitchChoice::Subgroups)),
-        ("subgroups and f16", gpu(SwitchChoice::F16)),
-    ];
-    let can = |(name, request): &(&'static str, DeviceRequest)| match Device::open(request) {
-        Ok(_) => true,
-        Err(error @ ExecError::MissingFeature { .. }) => {
-            skip(format!("{name}: {error}"));
-            false
-        }
-        Err(error) => panic!("{name}: {error}"),
-    };
-    all.into_iter().filter(can).map(|(name, request)| Config { name, request }).collect()
-}
-
-fn load(model: &Path, config: &Config, options: SessionOptions) -> (Session, Driver) {
+fn open(model: &Path, config: &Config, options: SessionOptions) -> (Session, Driver) {
     let Device { executor, driver, .. } = Device::open(&config.request).unwrap();
     let checkpoint = driver.block_on(Checkpoint::open_path(model)).unwrap();
-    let clock = Rc::new(Stopwatch::start());
-    let session = driver.block_on(async {
-        let prepared = Prepared::new(&checkpoint, executor.device(), options).await.unwrap();
-        Session::load(checkpoint, prepared, executor, clock, &mut |_| ()).await.unwrap()
-    });
-    (session, driver)
-}
-
-fn rows(sequence: SequenceId, tokens: &[u32]) -> Vec<RowInput<'static>> {
-    tokens.iter().map(|&token| RowInput::token(sequence, token)).collect()
-}
-
-fn argmax(logits: &[f32]) -> usize {
-    (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap()
-}
-
-fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    assert!(a.iter().chain(b).all(|v| v.is_finite()));
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    (load(checkpoint, executor, &driver, options), driver)
 }
 
 /// Smaller contexts keep the software driver's memory small; none of the prompts comes near.
@@ -113,7 +67,7 @@ fn check_forced_tokens(reproducible: bool) {
     let Some(model) = smollm2() else { return };
     let (margin, tolerance) = if reproducible { (0.02, 1e-3) } else { (0.1, 3e-2) };
     for config in configs() {
-        let (mut session, driver) = load(&model, &config, options(reproducible, 1, 128));
+        let (mut session, driver) = open(&model, &config, options(reproducible, 1, 128));
         let (mut worst, mut compared) = (0.0_f32, 0);
         for prompt in reference() {
             let last = prompt.prompt_token_ids.len() - 1;
@@ -157,7 +111,7 @@ fn a_prompt_in_chunks_gives_the_logits_of_one_piece() {
     for config in configs() {
         let mut logits = Vec::new();
         for chunk in [128, 7, 1] {
-            let (mut session, driver) = load(&model, &config, options(true, 1, chunk));
+            let (mut session, driver) = open(&model, &config, options(true, 1, chunk));
             let sequence = session.open_sequence().unwrap();
             logits.push(driver.block_on(session.forward(&rows(sequence, prompt), &last)).unwrap().remove(0));
         }
@@ -175,7 +129,7 @@ fn sequences_in_one_step_do_not_see_each_other() {
     let prompts = reference();
     let (a, b) = (&prompts[3].prompt_token_ids, &prompts[0].prompt_token_ids);
     for config in configs() {
-        let (mut session, driver) = load(&model, &config, options(true, 2, 128));
+        let (mut session, driver) = open(&model, &config, options(true, 2, 128));
         let alone: Vec<Vec<f32>> = [a, b]
             .iter()
             .map(|tokens| {
@@ -213,7 +167,7 @@ fn a_sequence_cut_back_goes_on_as_before() {
     let prompt = &reference()[0];
     let tokens = [prompt.prompt_token_ids.as_slice(), &prompt.generated_token_ids[..8]].concat();
     for config in configs() {
-        let (mut session, driver) = load(&model, &config, options(false, 1, 128));
+        let (mut session, driver) = open(&model, &config, options(false, 1, 128));
         let sequence = session.open_sequence().unwrap();
         let step =
             |session: &mut Session, token| driver.block_on(session.forward(&[RowInput::token(sequence, token)], &[0])).unwrap().remove(0);
@@ -230,7 +184,7 @@ fn generation_gives_the_greedy_tokens_and_keeps_the_cache_exact() {
     let Some(model) = smollm2() else { return };
     let prompt = &reference()[2];
     for config in configs() {
-        let (mut session, driver) = load(&model, &config, options(true, 1, 16));
+        let (mut session, driver) = open(&model, &config, options(true, 1, 16));
         let sequence = session.open_sequence().unwrap();
         let options = GenerateOptions { sampling: Sampling::GREEDY, max_tokens: Some(12), ..GenerateOptions::default() };
         let run = |session: &mut Session, prompt: &[u32]| {
@@ -264,7 +218,7 @@ fn a_prompt_can_be_stopped_between_chunks() {
     let Some(model) = smollm2() else { return };
     let prompt = reference()[3].prompt_token_ids.clone();
     for config in configs() {
-        let (mut session, driver) = load(&model, &config, options(true, 1, 8));
+        let (mut session, driver) = open(&model, &config, options(true, 1, 8));
         let sequence = session.open_sequence().unwrap();
         let asked = Rc::new(Cell::new(0));
         let count = asked.clone();
@@ -306,7 +260,7 @@ fn input_embeddings_stand_for_tokens() {
         .collect();
     let last = [tokens.len() as u32 - 1];
     for config in configs() {
-        let (mut session, driver) = load(&model, &config, options(true, 1, 128));
+        let (mut session, driver) = open(&model, &config, options(true, 1, 128));
         let sequence = session.open_sequence().unwrap();
         let by_token = driver.block_on(session.forward(&rows(sequence, tokens), &last)).unwrap();
         session.truncate(sequence, 0);

@@ -1,0 +1,102 @@
+//! Loads whole models on each kind of device, for tests of their logits.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a harness reports failures by panicking")]
+
+use std::rc::Rc;
+
+use parhelion::{
+    exec::{ExecError, Executor},
+    loader::Checkpoint,
+    session::{Prepared, RowInput, SequenceId, Session, SessionOptions},
+};
+use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, Driver, Stopwatch, SwitchChoice};
+
+use crate::{harness::ADAPTER, skip};
+
+/// A device to test models on.
+pub struct Config {
+    /// What is special about it, for messages.
+    pub name: &'static str,
+    /// How to open it.
+    pub request: DeviceRequest,
+}
+
+/// The scalar path.
+pub fn scalar() -> Config {
+    Config { name: "scalar", request: DeviceRequest { choice: DeviceChoice::Cpu, ..DeviceRequest::default() } }
+}
+
+/// A GPU with some of its switches; none, with a notice, where it lacks one of them.
+pub fn gpu(switches: SwitchChoice) -> Option<Config> {
+    let name = match switches {
+        SwitchChoice::Floor => "floor",
+        SwitchChoice::None => "no switches",
+        SwitchChoice::Subgroups => "subgroups",
+        SwitchChoice::F16 => "subgroups and f16",
+    };
+    let request = DeviceRequest { choice: DeviceChoice::Gpu, adapter: std::env::var(ADAPTER).ok(), switches: Some(switches) };
+    match Device::open(&request) {
+        Ok(_) => Some(Config { name, request }),
+        Err(error @ ExecError::MissingFeature { .. }) => {
+            skip(format!("{name}: {error}"));
+            None
+        }
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
+/// The scalar path, and a GPU with each combination of switches that it can do, the lowest at WebGPU's floor limits.
+pub fn configs() -> Vec<Config> {
+    let gpus = [SwitchChoice::Floor, SwitchChoice::Subgroups, SwitchChoice::F16].into_iter().filter_map(gpu);
+    std::iter::once(scalar()).chain(gpus).collect()
+}
+
+/// A session on a device that is open. [`Session::unload`] gives the executor back, with the pipelines that it made.
+///
+/// # Panics
+/// If the model cannot be loaded.
+pub fn load(checkpoint: Checkpoint, executor: Box<dyn Executor>, driver: &Driver, options: SessionOptions) -> Session {
+    let name = checkpoint.name().to_owned();
+    let loaded = driver.block_on(async {
+        let prepared = Prepared::new(&checkpoint, executor.device(), options).await?;
+        Session::load(checkpoint, prepared, executor, Rc::new(Stopwatch::start()), &mut |_| ()).await
+    });
+    loaded.unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Tokens to append to a sequence.
+pub fn rows(sequence: SequenceId, tokens: &[u32]) -> Vec<RowInput<'static>> {
+    tokens.iter().map(|&token| RowInput::token(sequence, token)).collect()
+}
+
+/// The index of the largest.
+///
+/// # Panics
+/// If there are no logits.
+pub fn argmax(logits: &[f32]) -> usize {
+    (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).expect("logits")
+}
+
+/// The largest absolute difference.
+///
+/// # Panics
+/// If lengths differ or a value is not finite.
+pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    assert!(a.iter().chain(b).all(|v| v.is_finite()));
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// A tokenizer.json of `tokens` characters, for repositories in whose tests text has no part.
+pub fn tokenizer_json(tokens: usize) -> String {
+    let text = |id: usize| char::from_u32(0x4e00 + id as u32).expect("fewer tokens than there are characters from there on");
+    let vocabulary: Vec<String> = (0..tokens).map(|id| format!("\"{}\":{id}", text(id))).collect();
+    let byte_level = r#"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}"#;
+    let model =
+        r#""type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":false"#;
+    format!(
+        r#"{{"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":{byte_level},"post_processor":null,"decoder":{byte_level},
+"model":{{{model},"byte_fallback":false,"merges":[],"vocab":{{{}}}}}}}"#,
+        vocabulary.join(",")
+    )
+}
