@@ -1,9 +1,10 @@
-// RoPE and KV write: rotates the queries and keys of each row, in place for the queries, and stores keys and values in
-// the row's KV entry. A row of `qkv` holds q_heads query heads, kv_heads key heads and kv_heads value heads.
+// RoPE and KV write: normalises heads where the model does, rotates the queries and keys of each row, in place for the queries, and
+// stores keys and values in the row's KV entry. A row of `qkv` holds q_heads query heads, kv_heads key heads and kv_heads value heads.
 // Angles come from a table: cos and sin of the position are the product (as complex numbers) of an entry for
 // position % 256 and one for position / 256, so there is no trigonometry here and the bits are the same on every device.
 // Grid: x = head (queries, keys, values), y = 1, z = row. One invocation a pair of elements: WG >= PAIRS.
 // Needs: an even head_dim; at most PAIRS rotated pairs; rows whose slot lies in the page table (others are not stored).
+#import heads
 #import kv
 #import reduce
 #import row
@@ -21,6 +22,8 @@ struct Params {
     high_rows: u32,
     // Page table entries a sequence.
     pages_per_sequence: u32,
+    // Added to the mean of squares of a head that is normalised.
+    eps: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -42,6 +45,11 @@ override INTERLEAVED: bool = false;
 
 // Positions that one row of the table's second part stands for.
 const LOW_ROWS: u32 = 256u;
+
+// What a workgroup's head is.
+const QUERIES: u32 = 0u;
+const KEYS: u32 = 1u;
+const VALUES: u32 = 2u;
 
 // Elements of a head that WG pairs can have.
 override HEAD: u32 = 2u * WG;
@@ -66,10 +74,8 @@ fn rotation(row: u32, i: u32) -> vec2<f32> {
     return vec2(a.x * b.x - a.y * b.y, a.y * b.x + a.x * b.y);
 }
 
-// Pair `i` of the head that starts at `base`, rotated.
-fn rotated(row: u32, base: u32, i: u32) -> vec2<f32> {
-    let at = pair_elements(i);
-    let value = vec2(qkv[base + at.x], qkv[base + at.y]);
+// Pair `i` of a row's query or key, rotated.
+fn rotated(row: u32, value: vec2<f32>, i: u32) -> vec2<f32> {
     if i >= params.rope_pairs {
         return value;
     }
@@ -116,29 +122,29 @@ fn store(row: u32, head: u32, is_key: bool, value: vec2<f32>, pair: u32) {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
     let row = group.z;
     let base = row * params.stride + group.x * 2u * PAIRS;
-    let is_query = group.x < params.q_heads;
-    let is_key = !is_query && group.x < params.q_heads + params.kv_heads;
+    let first_value = params.q_heads + params.kv_heads;
+    let part = select(select(VALUES, KEYS, group.x < first_value), QUERIES, group.x < params.q_heads);
+    let at = select(pair_elements(index), vec2(2u * index, 2u * index + 1u), part == VALUES);
     var value = vec2<f32>();
     if index < PAIRS {
-        if is_query || is_key {
-            let at = pair_elements(index);
-            value = rotated(row, base, index);
-            head_row[at.x] = value.x;
-            head_row[at.y] = value.y;
-            if is_query {
-                qkv[base + at.x] = value.x;
-                qkv[base + at.y] = value.y;
-            }
-        } else {
-            head_row[2u * index] = qkv[base + 2u * index];
-            head_row[2u * index + 1u] = qkv[base + 2u * index + 1u];
-        }
+        value = vec2(qkv[base + at.x], qkv[base + at.y]);
     }
-    if is_query {
+    value = normalised(value, at, part, index);
+    if part != VALUES && index < PAIRS {
+        value = rotated(row, value, index);
+    }
+    if part == QUERIES {
+        if index < PAIRS {
+            qkv[base + at.x] = value.x;
+            qkv[base + at.y] = value.y;
+        }
         return;
+    }
+    if index < PAIRS {
+        head_row[at.x] = value.x;
+        head_row[at.y] = value.y;
     }
     workgroupBarrier();
     value = select(vec2<f32>(), vec2(head_row[2u * index], head_row[2u * index + 1u]), index < PAIRS);
-    let first_head = params.q_heads + select(params.kv_heads, 0u, is_key);
-    store(row, group.x - first_head, is_key, value, index);
+    store(row, group.x - select(params.q_heads, first_value, part == VALUES), part == KEYS, value, index);
 }

@@ -1,19 +1,16 @@
-//! Cases of the kernels around the KV cache: rotary embedding with KV write, and attention.
+//! Cases of the kernels around the KV cache: attention, and in `rope` rotary embedding with KV write.
 
-use half::f16;
-use parhelion_shaders::{
-    Call, attention_decode, attention_merge, attention_prefill,
-    axes::{Kv, Reduce},
-    rope_kv,
-    shared::Row,
-};
+use parhelion_shaders::{attention_decode, attention_merge, attention_prefill, axes::Kv, shared::Row};
 
 use super::{Bound, Case, Operand, Rng};
 use crate::ops::{
     attention::{AttentionShape, SPLIT, prefill_constants},
     kv::{Half, KvLayout, PAGE, tile_words},
-    rope_table::{Pairing, RopeTable},
 };
+
+mod rope;
+
+pub use rope::Norms;
 
 /// A step over random data: heads, KV format, and what the sequences have.
 #[derive(Debug, Clone)]
@@ -259,87 +256,6 @@ impl AttentionSetup {
     fn output(&self, rows: usize, bound: Bound) -> Operand {
         Operand::output(rows, (self.shape.q_heads * self.shape.head_dim) as usize, self.output_stride() as usize, bound)
     }
-
-    /// `rope_kv` into an empty cache.
-    pub fn rope(&self, reduce: Reduce, table: &RopeTable) -> Case {
-        let AttentionShape { q_heads, kv_heads, head_dim, .. } = self.shape;
-        let mut step = self.step();
-        let first_value = ((q_heads + kv_heads) * head_dim) as usize;
-        for row in step.qkv.chunks_exact_mut(step.stride as usize) {
-            row[first_value..].iter_mut().for_each(|value| *value *= self.magnitude / QUERY);
-        }
-        let (cols, stride) = (self.shape.qkv_cols() as usize, step.stride as usize);
-        let error = Bound::Within { absolute: 2e-6, relative: 2e-6 };
-        let call: Call<Operand> = rope_kv::call(
-            self.format,
-            reduce,
-            rope_kv::Constants {
-                pairs: self.shape.pairs(),
-                wg: self.shape.rope_workgroup(),
-                interleaved: table.pairing == Pairing::Interleaved,
-                ..Default::default()
-            },
-            rope_kv::Params {
-                stride: step.stride,
-                q_heads,
-                kv_heads,
-                rope_pairs: table.pairs,
-                high_rows: table.high_rows,
-                pages_per_sequence: step.pages_per_sequence,
-            },
-            rope_kv::Bindings {
-                rows: Operand::new(&step.rows),
-                pages: Operand::new(&step.pages),
-                angles: Operand::new(&table.bytes),
-                qkv: Operand::new(&step.qkv).floats(cols, stride, error),
-                k_cache: self.compared(Operand::new(&step.keys), step.keys.len()),
-                v_cache: self.compared(Operand::new(&step.values), step.values.len()),
-            },
-            [q_heads + 2 * kv_heads, 1, step.rows.len() as u32],
-        );
-        Case {
-            label: format!("{}, {:?} pairs, {} rotated", self.label(), table.pairing, table.pairs),
-            reason: "two products and a sum of numbers up to 3 under a rotation made of four products: a few roundings; f16 may round to \
-                     either neighbour",
-            call,
-        }
-    }
-
-    /// A cache that is compared by its format.
-    fn compared(&self, cache: Operand, words: usize) -> Operand {
-        let tile = tile_words(self.format, self.shape.head_dim) as usize;
-        let pair_words = (PAGE * self.shape.pairs()) as usize;
-        match self.format {
-            Kv::F32 => cache.floats(words, words, Bound::Within { absolute: 2e-6, relative: 2e-6 }),
-            Kv::F16 => cache
-                .judged(move |index, expected, got| if index % tile < pair_words { halves(expected, got) } else { scale(expected, got) }),
-        }
-    }
-}
-
-/// Two packed f16 that were divided by their scale: one may be the other's neighbour, and what is small against the scale has
-/// its absolute error.
-fn halves(expected: u32, got: u32) -> (f32, f32) {
-    if expected == got {
-        return (0.0, 0.0);
-    }
-    let unpack = |word: u32| [word & 0xffff, word >> 16].map(|half| f16::from_bits(half as u16).to_f32());
-    let (expected, got) = (unpack(expected), unpack(got));
-    let error = |i: usize| (expected[i] - got[i]).abs();
-    let bound = |i: usize| expected[i].abs() / 1024.0 + 4e-6;
-    let worst = if error(0) * bound(1) > error(1) * bound(0) { 0 } else { 1 };
-    let error = error(worst);
-    (if error.is_nan() { f32::INFINITY } else { error }, bound(worst))
-}
-
-/// An entry's scale.
-fn scale(expected: u32, got: u32) -> (f32, f32) {
-    if expected == got {
-        return (0.0, 0.0);
-    }
-    let (expected, got) = (f32::from_bits(expected), f32::from_bits(got));
-    let error = (expected - got).abs();
-    (if error.is_nan() { f32::INFINITY } else { error }, 2e-6 * expected.abs())
 }
 
 #[cfg(test)]

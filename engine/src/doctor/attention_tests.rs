@@ -2,12 +2,14 @@
 
 use std::future::Future;
 
-use super::*;
+use parhelion_shaders::axes::Reduce;
+
+use super::{rope::EPS, *};
 use crate::{
     cpu::CpuExecutor,
     doctor::Outcome,
     exec::{Executor, Serial},
-    ops::rope_table::{RopeConfig, inverse_frequencies},
+    ops::rope_table::{Pairing, RopeConfig, RopeTable, inverse_frequencies},
 };
 
 fn run(case: &Case) -> Outcome {
@@ -111,41 +113,58 @@ fn rotated(head: &[f32], i: usize, position: f64, config: &RopeConfig) -> f64 {
     if first { own * cos - other * sin } else { own * cos + other * sin }
 }
 
-#[test]
-fn rope_rotates_and_stores_by_the_formulas() {
-    for pairing in [Pairing::Half, Pairing::Interleaved] {
-        let config = RopeConfig::new(1e4, 12, pairing);
-        let table = RopeTable::new(&config, 400).unwrap();
-        let setup = AttentionSetup { sequences: vec![(300, 2), (65, 1)], ..AttentionSetup::new(Kv::F32, [4, 2, 16], 1, 1) };
-        let (step, outcome) = (setup.step(), run(&setup.rope(Reduce::Tree, &table)));
-        let (qkv, keys, values) = (floats(&outcome, "qkv"), floats(&outcome, "k_cache"), floats(&outcome, "v_cache"));
-        let (stride, dim, pairs) = (step.stride as usize, 16, 8);
-        for (i, row) in step.rows.iter().enumerate() {
-            let (before, after) = (&step.qkv[i * stride..], &qkv[i * stride..]);
-            let page = step.pages[(row.sequence * step.pages_per_sequence + row.slot / 64) as usize] as usize;
-            let j = row.slot as usize % 64;
+/// A head divided by its root mean square, times a weight.
+fn normalised(head: &[f32], weight: Option<&[f32]>) -> Vec<f32> {
+    let squares: f64 = head.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    let root = (squares / head.len() as f64 + f64::from(EPS)).sqrt();
+    let weight = |i: usize| weight.map_or(1.0, |weight| f64::from(weight[i]));
+    head.iter().enumerate().map(|(i, &x)| (f64::from(x) / root * weight(i)) as f32).collect()
+}
+
+/// Compares queries, stored keys and stored values of a case of heads of 16 elements with the formulas.
+fn rope_follows_the_formulas(setup: &AttentionSetup, norms: Norms, config: &RopeConfig) {
+    let table = RopeTable::new(config, 400).unwrap();
+    let (step, outcome) = (setup.rope_step(norms), run(&setup.rope(Reduce::Tree, norms, &table)));
+    let (qkv, keys, values) = (floats(&outcome, "qkv"), floats(&outcome, "k_cache"), floats(&outcome, "v_cache"));
+    let [q_norm, k_norm] = setup.norm_weights();
+    let (stride, dim, pairs) = (step.stride as usize, 16, 8);
+    for (i, row) in step.rows.iter().enumerate() {
+        let (before, after) = (&step.qkv[i * stride..], &qkv[i * stride..]);
+        let page = step.pages[(row.sequence * step.pages_per_sequence + row.slot / 64) as usize] as usize;
+        let j = row.slot as usize % 64;
+        for (head, projected) in before.chunks_exact(dim).take(8).enumerate() {
+            let own = match (head, norms) {
+                (..4, Norms::Keys | Norms::Values) => normalised(projected, Some(&q_norm)),
+                (4..6, Norms::Keys | Norms::Values) => normalised(projected, Some(&k_norm)),
+                (6.., Norms::Values) => normalised(projected, None),
+                _ => projected.to_vec(),
+            };
+            let tile = (page * 2 + head % 2) * 128 * pairs;
             for element in 0..dim {
                 let (pair, c) = (element / 2, element % 2);
-                let close = |got: f32, expected: f64, what: &str| {
-                    assert!(
-                        (f64::from(got) - expected).abs() < 3e-6,
-                        "{pairing:?}, row {i}, {what} element {element}: {got} for {expected}"
-                    );
+                let turned = rotated(&own, element, f64::from(row.slot), config);
+                let (got, expected) = match head {
+                    ..4 => (after[head * dim + element], turned),
+                    4..6 => (keys[tile + (c * pairs + pair) * 64 + j], turned),
+                    _ => (values[tile + (j * pairs + pair) * 2 + c], f64::from(own[element])),
                 };
-                for head in 0..6 {
-                    let turned = rotated(&before[head * dim..][..dim], element, f64::from(row.slot), &config);
-                    if head < 4 {
-                        close(after[head * dim + element], turned, "query");
-                    } else {
-                        let tile = (page * 2 + head - 4) * 128 * pairs;
-                        close(keys[tile + (c * pairs + pair) * 64 + j], turned, "key");
-                        let value = before[(head + 2) * dim + element] / QUERY;
-                        close(values[tile + (j * pairs + pair) * 2 + c], value.into(), "value");
-                    }
-                }
+                let error = (f64::from(got) - expected).abs();
+                assert!(error < 3e-6, "{config:?}, {norms:?}, row {i}, head {head}, element {element}: {got} for {expected}");
             }
         }
-        let written = keys.iter().filter(|key| !key.is_nan()).count();
-        assert_eq!(written, 3 * 2 * dim, "only the rows' own entries are written");
+    }
+    let written = keys.iter().filter(|key| !key.is_nan()).count();
+    assert_eq!(written, 3 * 2 * dim, "only the rows' own entries are written");
+}
+
+#[test]
+fn rope_normalises_rotates_and_stores_by_the_formulas() {
+    for (norms, magnitude) in [(Norms::None, 1.0), (Norms::Keys, 1.0), (Norms::Keys, 1e-3), (Norms::Values, 1e-3)] {
+        let base = AttentionSetup::new(Kv::F32, [4, 2, 16], 1, 1);
+        let setup = AttentionSetup { sequences: vec![(300, 2), (65, 1)], magnitude, ..base };
+        for pairing in [Pairing::Half, Pairing::Interleaved] {
+            rope_follows_the_formulas(&setup, norms, &RopeConfig::new(1e4, 12, pairing));
+        }
+        rope_follows_the_formulas(&setup, norms, &RopeConfig::new(1e4, 0, Pairing::Half));
     }
 }

@@ -10,7 +10,7 @@ use parhelion_shaders::{
 
 use super::{
     Case, Outcome, Worst,
-    attention::AttentionSetup,
+    attention::{AttentionSetup, Norms},
     conformance::conformance_part,
     dense, quantise,
     run::run_all,
@@ -157,7 +157,9 @@ fn around_the_cache() -> Vec<Case> {
         let setup = AttentionSetup { sequences: vec![(5, 2), (200, 3)], ..one };
         cases.extend([setup.decode(), setup.merge(), setup.prefill()]);
         let table = RopeTable::new(&RopeConfig::new(1e4, 48, Pairing::Half), 512);
-        cases.extend(table.iter().flat_map(|table| Reduce::ALL.iter().map(|&reduce| setup.rope(reduce, table))));
+        for (table, &reduce) in table.iter().flat_map(|table| Reduce::ALL.iter().map(move |reduce| (table, reduce))) {
+            cases.extend(Norms::ALL.map(|norms| setup.rope(reduce, norms, table)));
+        }
     }
     cases
 }

@@ -9,7 +9,7 @@ use parhelion_shaders::{
 
 use super::{
     Case, KernelCheck,
-    attention::AttentionSetup,
+    attention::{AttentionSetup, Norms},
     check::mixed_samplers,
     dense::{Embedding, Gate, Gathering, Normalisation, Product, Scales},
     quantise::Quantisation,
@@ -106,7 +106,7 @@ fn around_the_cache<B>(call: &Call<B>) -> Option<Case> {
             let used = rope_kv::constants(call);
             let pairing = if used.interleaved { Pairing::Interleaved } else { Pairing::Half };
             let table = RopeTable::new(&RopeConfig::new(1e4, 2 * used.pairs, pairing), 512).ok()?;
-            setup(used.pairs, 3, Kv::of(kernel)?).rope(Reduce::of(kernel)?, &table)
+            setup(used.pairs, 3, Kv::of(kernel)?).rope(Reduce::of(kernel)?, Norms::of(call), &table)
         }
         _ => return None,
     })

@@ -8,7 +8,7 @@
 //! | `linear` | `linear(x, &[("attn.q", rows), ...])`: one weight of joined rows, one output `[_, sum of rows]` |
 //! | `swiglu` | `swiglu(gate_up)`: `[_, 2n] -> [_, n]` |
 //! | `gather_rows` | `gather_outputs(x)`: `[Step, n] -> [Outputs, n]` |
-//! | `rope_kv` | `rope_kv(qkv, &AttentionShape, &RopeTable)`: in place, writes the layer's cache; returns the layer's number |
+//! | `rope_kv` | `rope_kv(qkv, &AttentionShape, HeadSetup { norm, rope })` or `&RopeTable`: norms and rotates heads in place, writes the layer's cache; returns the layer's number |
 //! | `attention` | `attention(qkv, &AttentionShape, layer)`: `[Step, heads * head_dim]` |
 //! | `sample` | `sample(logits)`: processes the logits in place, samples, advances the sequences |
 
@@ -25,7 +25,7 @@ mod linear_twin_tests;
 pub(crate) mod quantise;
 pub(crate) mod quantise_k;
 mod rms_norm;
-mod rope_kv;
+pub mod rope_kv;
 pub mod rope_table;
 pub mod sample;
 mod swiglu;

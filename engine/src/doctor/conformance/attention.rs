@@ -11,7 +11,10 @@ use parhelion_shaders::{
 
 use super::Listed;
 use crate::{
-    doctor::{Case, attention::AttentionSetup},
+    doctor::{
+        Case,
+        attention::{AttentionSetup, Norms},
+    },
     exec::{DeviceInfo, Switches},
     ops::{
         attention::AttentionShape,
@@ -100,25 +103,34 @@ pub fn prefill_of_shared_tiles(device: &DeviceInfo) -> Vec<Listed> {
     listed(device, setups.into_iter().flatten().collect(), attention_prefill::kernel, AttentionSetup::prefill)
 }
 
-/// `rope_kv` with both pairings, every reduction, and rotations of a part of the head.
+/// `rope_kv` with both pairings, every reduction, rotations of a part of the head and of none of it, and norms of heads.
 pub fn rope() -> Vec<Listed> {
     let mut cases = Vec::new();
     for pairing in [Pairing::Half, Pairing::Interleaved] {
-        for (head_dim, rotated) in [(64, 64), (80, 80), (96, 24), (128, 128), (256, 64), (256, 256), (2, 2), (34, 0)] {
+        for (head_dim, rotated) in [(64, 64), (80, 80), (96, 24), (128, 128), (256, 64), (256, 256), (512, 512), (2, 2), (34, 0)] {
             let axes = (0..rotated / 2).map(|pair| (pair % 3) as u8).collect();
             let config = RopeConfig { axes, ..RopeConfig::new(1e4, rotated, pairing) };
             let Ok(table) = RopeTable::new(&config, 4100) else { continue };
             let table = Rc::new(table);
             for (format, reduce) in FORMATS.into_iter().flat_map(|format| Reduce::ALL.iter().map(move |&reduce| (format, reduce))) {
-                for magnitude in [1.0, 1e7] {
-                    let sequences = vec![(1, 1), (300, 3), (64, 2), (LONG, 1)];
-                    let setup = AttentionSetup { sequences, magnitude, ..AttentionSetup::new(format, [9, 3, head_dim], 1, 1) };
-                    let table = Rc::clone(&table);
-                    let listed = Listed::new(rope_kv::kernel(format, reduce), move || setup.rope(reduce, &table));
-                    cases.push(listed.large(head_dim == 256)); // tens of megabytes of cache
-                }
+                cases.extend(rope_of(format, reduce, head_dim, &table));
             }
         }
     }
     cases
+}
+
+/// Heads of one size and one table, with every norm.
+fn rope_of(format: Kv, reduce: Reduce, head_dim: u32, table: &Rc<RopeTable>) -> Vec<Listed> {
+    let list = |norms: Norms, magnitude: f32| {
+        let sequences = vec![(1, 1), (300, 3), (64, 2), (LONG, 1)];
+        let setup = AttentionSetup { sequences, magnitude, ..AttentionSetup::new(format, [9, 3, head_dim], 1, 1) };
+        let table = Rc::clone(table);
+        let listed = Listed::new(rope_kv::kernel(format, norms.heads(), reduce), move || setup.rope(reduce, norms, &table));
+        listed.large(head_dim >= 256) // tens of megabytes of cache
+    };
+    // Squares of 1e-3 are as large as what is added to their mean.
+    [(Norms::None, 1.0), (Norms::None, 1e7), (Norms::Keys, 1e-3), (Norms::Keys, 1e7), (Norms::Values, 1.0), (Norms::Values, 1e-3)]
+        .map(|(norms, magnitude)| list(norms, magnitude))
+        .into()
 }
