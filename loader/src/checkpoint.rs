@@ -333,8 +333,8 @@ impl Checkpoint {
     /// The tokenizer and the chat template as entries of a GGUF file, for a model whose embedding has `rows` rows.
     ///
     /// # Errors
-    /// [`LoadError::BadValue`] for a repository's tokenizer that has no form there: byte-level BPE has one if it splits text by
-    /// rules that GGUF has a name for. Else as [`Checkpoint::tokenizer`].
+    /// [`LoadError::BadValue`] for a repository's tokenizer that has no form there: all kinds have one, if their splits and
+    /// normalisers are among those that GGUF has words for. Else as [`Checkpoint::tokenizer`].
     pub async fn gguf_tokenizer(&self, rows: u32) -> Result<Vec<(String, Value)>, LoadError> {
         match self.dialect {
             Dialect::Gguf => {

@@ -212,8 +212,8 @@ fn specials(added: &[AddedToken], normalizers: &[Normalizer]) -> Result<(Special
     Ok((raw, Some(SpecialTokens::new(normalized).map_err(bad)?)))
 }
 
-/// The model, by its name or, in older files, by what it has.
-fn model(model: ModelJson, vocabulary: &Arc<Vocabulary>) -> Result<Model, Bad> {
+/// The kind of model, by its name or, in older files, by what it has: "BPE", "Unigram" or "WordPiece".
+fn kind_of(model: &ModelJson) -> Result<&'static str, Bad> {
     let kind = match (model.kind.as_deref(), &model.vocab.scores) {
         (Some(kind), _) => kind,
         (None, Scores::Given(_)) => "Unigram",
@@ -221,12 +221,20 @@ fn model(model: ModelJson, vocabulary: &Arc<Vocabulary>) -> Result<Model, Bad> {
         (None, Scores::None) => "WordPiece",
     };
     match (kind, &model.vocab.scores) {
-        ("BPE", Scores::None) => pairs(model, vocabulary),
-        ("WordPiece", Scores::None) => word_piece(model, vocabulary),
-        ("Unigram", Scores::Given(_)) => unigram(model, vocabulary),
+        ("BPE", Scores::None) => Ok("BPE"),
+        ("WordPiece", Scores::None) => Ok("WordPiece"),
+        ("Unigram", Scores::Given(_)) => Ok("Unigram"),
         ("BPE" | "WordPiece", Scores::Given(_)) => Err(Bad::new("model.vocab", "an object of ids by text", "an array")),
         ("Unigram", Scores::None) => Err(Bad::new("model.vocab", "an array of texts with scores", "an object")),
         _ => Err(Bad::new("model.type", "\"BPE\", \"Unigram\" or \"WordPiece\"", format!("{kind:?}"))),
+    }
+}
+
+fn model(model: ModelJson, vocabulary: &Arc<Vocabulary>) -> Result<Model, Bad> {
+    match kind_of(&model)? {
+        "BPE" => pairs(model, vocabulary),
+        "Unigram" => unigram(model, vocabulary),
+        _ => word_piece(model, vocabulary),
     }
 }
 

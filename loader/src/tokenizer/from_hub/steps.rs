@@ -219,7 +219,7 @@ fn inserted(step: &Value, key: &str, field: &str) -> Result<String, Bad> {
 }
 
 /// The bytes that `text` is the base64 of.
-fn base64(text: &str) -> Option<Vec<u8>> {
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| match byte {
         b'A'..=b'Z' => Some(byte - b'A'),
         b'a'..=b'z' => Some(byte - b'a' + 26),
