@@ -36,9 +36,9 @@ index!(ValueId, WeightId, TableId);
 pub struct WeightDecl {
     /// The layer its names belong to; none for those outside layers.
     pub layer: Option<u32>,
-    /// The tensors whose rows are joined, by the engine's names, each with its number of rows (1 for a vector).
+    /// The tensors that are joined, by the engine's names, each with its number of rows, or of elements in a vector.
     pub tensors: Vec<(&'static str, u32)>,
-    /// Columns, or the length of a vector.
+    /// Columns, or the length of the whole vector.
     pub cols: u32,
     /// Whether it keeps its published format or becomes f32.
     pub kind: WeightKind,
@@ -158,7 +158,14 @@ impl Graph {
 
     /// Declares a vector of `len` elements.
     pub fn vector(&self, name: &'static str, len: u32) -> WeightId {
-        self.declare(WeightDecl { layer: self.layer.get(), tensors: vec![(name, 1)], cols: len, kind: WeightKind::Vector })
+        self.joined_vector(&[(name, len)])
+    }
+
+    /// Declares a vector whose elements are those of `tensors` (names and lengths) in order.
+    pub fn joined_vector(&self, tensors: &[(&'static str, u32)]) -> WeightId {
+        // A sum that does not fit gives a length that no operator asks for.
+        let cols = tensors.iter().fold(0, |sum: u32, (_, len)| sum.saturating_add(*len));
+        self.declare(WeightDecl { layer: self.layer.get(), tensors: tensors.to_vec(), cols, kind: WeightKind::Vector })
     }
 
     fn declare(&self, mut decl: WeightDecl) -> WeightId {

@@ -29,8 +29,10 @@ pub const BLOCK: u32 = formats::BLOCK as u32;
 pub struct SourceTensor {
     /// Where it lies in the file.
     pub info: TensorInfo,
-    /// How its rows are reordered.
+    /// How its rows, or the elements of a vector, are reordered.
     pub transform: Transform,
+    /// What is added to each element of a vector.
+    pub shift: f32,
     /// What it becomes on the way; none to stay as it is.
     pub quantise: Option<QuantType>,
 }
@@ -38,7 +40,7 @@ pub struct SourceTensor {
 impl SourceTensor {
     /// A tensor that stays as it is.
     pub fn new(info: TensorInfo, transform: Transform) -> Self {
-        Self { info, transform, quantise: None }
+        Self { info, transform, shift: 0.0, quantise: None }
     }
 
     /// The format of its rows on the device.
@@ -149,7 +151,7 @@ impl WeightLayout {
         for (source, &(_, rows)) in sources.iter().zip(&decl.tensors) {
             let expected = match decl.kind {
                 WeightKind::Matrix => vec![u64::from(rows), u64::from(decl.cols)],
-                WeightKind::Vector => vec![u64::from(decl.cols)],
+                WeightKind::Vector => vec![u64::from(rows)],
             };
             let tensor = source.info.name.clone();
             if source.info.shape != expected {
@@ -167,7 +169,7 @@ impl WeightLayout {
         }
         layout.sources = sources;
         match decl.kind {
-            WeightKind::Vector => layout.parts.push(vector_part(decl.cols)),
+            WeightKind::Vector => layout.parts.push(vector_part(decl)),
             WeightKind::Matrix => layout.split(decl, limits)?,
         }
         Ok(layout)
@@ -229,7 +231,8 @@ impl WeightLayout {
 }
 
 /// A vector is one part of f32, padded with zeros to whole `vec4<f32>`.
-fn vector_part(len: u32) -> PartLayout {
-    let quant_bytes = u64::from(len.next_multiple_of(4)) * 4;
-    PartLayout { first_row: 0, rows: 1, format: Weight::F32, quant_bytes, scale_bytes: 0, pieces: vec![(0, 0, 1)] }
+fn vector_part(decl: &WeightDecl) -> PartLayout {
+    let quant_bytes = u64::from(decl.cols).next_multiple_of(4) * 4;
+    let pieces = (0..decl.tensors.len()).map(|source| (source, 0, 1)).collect();
+    PartLayout { first_row: 0, rows: 1, format: Weight::F32, quant_bytes, scale_bytes: 0, pieces }
 }

@@ -34,6 +34,7 @@ pub use gguf::{GgufLayout, GgufWriteError, GgufWriter, NewTensor};
 pub use hub::HubFiles;
 pub use huggingface::{NF4_VALUES, Sidecar};
 pub use metadata::{Array, Metadata, Strings, Value};
+pub use names::closest;
 #[cfg(not(target_arch = "wasm32"))]
 pub use repository::Directory;
 pub use repository::{MemoryRepository, Repository, is_inside};

@@ -32,7 +32,7 @@ pub(crate) fn reserve_gently<T>(items: &mut Vec<T>, expected: u64) {
 }
 
 /// The `most` names spelled most like `wanted`, the best first.
-pub(crate) fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<String> {
+pub fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<String> {
     let mut ranked: Vec<(usize, &str)> = names.map(|name| (edit_distance(wanted, name), name)).collect();
     ranked.sort_unstable();
     ranked.truncate(most);

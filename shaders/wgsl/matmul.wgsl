@@ -1,8 +1,9 @@
-// Matrix product: y[m, y_offset + n] = dot(W[n, :], x[m, :]) for many rows of x.
+// Matrix product: y[m, y_offset + n] = dot(W[n, :], x[m, :]), plus a bias where there is one, for many rows of x.
 // A workgroup makes a tile of TILE_X rows of x by TILE_W rows of W, 32 columns at a time through workgroup memory; an
 // invocation makes 4 x 4 of it. The products of 32 columns are added up apart before they join the sum.
 // Grid: x and y linear over tiles, those of the same rows of W next to each other.
 #import activations
+#import bias
 #import grid
 #import tile
 #import weight
@@ -37,24 +38,23 @@ override WG: u32 = TILE_X * TILE_W / 16u;
 override THREADS_X: u32 = TILE_X / 4u;
 override THREADS_W: u32 = TILE_W / 4u;
 
+// Stores the sum of row `m` of x with row `n` of W.
+fn store_one(m: u32, n: u32, sum: f32) {
+    if n < params.rows {
+        let column = params.y_offset + n;
+        y[m * params.y_stride + column] = biased(sum, column);
+    }
+}
+
 // Stores the sums of row `m` of x with rows n, n + THREADS_W, ... of W.
 fn store(m: u32, n: u32, sums: vec4<f32>) {
     if m >= params.x_rows {
         return;
     }
-    let at = m * params.y_stride + params.y_offset + n;
-    if n < params.rows {
-        y[at] = sums.x;
-    }
-    if n + THREADS_W < params.rows {
-        y[at + THREADS_W] = sums.y;
-    }
-    if n + 2u * THREADS_W < params.rows {
-        y[at + 2u * THREADS_W] = sums.z;
-    }
-    if n + 3u * THREADS_W < params.rows {
-        y[at + 3u * THREADS_W] = sums.w;
-    }
+    store_one(m, n, sums.x);
+    store_one(m, n + THREADS_W, sums.y);
+    store_one(m, n + 2u * THREADS_W, sums.z);
+    store_one(m, n + 3u * THREADS_W, sums.w);
 }
 
 // The scales of row m with the four rows of W from n on.

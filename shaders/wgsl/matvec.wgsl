@@ -1,7 +1,8 @@
-// Matrix x vector: y[z, y_offset + n] = dot(W[n, :], x[z, :]) for one or a few rows of x.
+// Matrix x vector: y[z, y_offset + n] = dot(W[n, :], x[z, :]), plus a bias where there is one, for one or a few rows of x.
 // LANES invocations share ROWS rows of W, each taking every LANES-th block of 32 columns, and add up at the end.
 // Grid: x and y linear over groups of WG / LANES * ROWS rows of W, z = row of x.
 #import activations
+#import bias
 #import grid
 #import reduce
 #import weight
@@ -61,7 +62,8 @@ fn product(row: u32, block: u32, v: Block) -> f32 {
 // Stores the sum of a row, which each of its lanes has.
 fn store(sum: f32, row: u32, z: u32, index: u32) {
     if index % LANES == 0u && row < params.rows {
-        y[z * params.y_stride + params.y_offset + row] = sum;
+        let column = params.y_offset + row;
+        y[z * params.y_stride + column] = biased(sum, column);
     }
 }
 

@@ -1,4 +1,4 @@
-// RMSNorm with residual add: x := x + delta, then y = x * w / sqrt(mean(x^2) + eps), row by row.
+// RMSNorm with residual add: x := x + delta_scale * delta, then y = x * w / sqrt(mean(x^2) + eps), row by row.
 // Grid: a workgroup a row, linear over x and y.
 // Needs: nothing of `cols`; `stride` is a multiple of 4.
 #import delta
@@ -14,6 +14,8 @@ struct Params {
     stride: u32,
     // Added to the mean of squares.
     eps: f32,
+    // What `delta` is multiplied by.
+    delta_scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

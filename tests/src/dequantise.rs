@@ -26,7 +26,7 @@ pub fn for_each_rows(checkpoint: &Checkpoint, name: &str, mut each: impl FnMut(&
     let mut executor = CpuExecutor::new(Box::new(Serial));
     let info = checkpoint.tensor(name).expect("a tensor").clone();
     let (rows, cols, kind) = match info.shape[..] {
-        [cols] => (1, cols as u32, WeightKind::Vector),
+        [cols] => (cols as u32, cols as u32, WeightKind::Vector),
         [rows, cols] => (rows as u32, cols as u32, WeightKind::Matrix),
         _ => panic!("{name} is neither vector nor matrix"),
     };

@@ -77,8 +77,23 @@ fn rms_norm() {
 }
 
 #[test]
-fn swiglu() {
-    check_listed(|_| dense::swiglu());
+fn rms_norm_columns() {
+    check_listed(|_| dense::rms_norm_columns());
+}
+
+#[test]
+fn activate() {
+    check_listed(|_| dense::activate());
+}
+
+#[test]
+fn add() {
+    check_listed(|_| dense::add());
+}
+
+#[test]
+fn scale_logits() {
+    check_listed(|_| dense::scale_logits());
 }
 
 #[test]

@@ -68,7 +68,11 @@ fn a_tied_output_head_is_the_embedding_and_an_untied_one_is_not() {
 #[test]
 fn bad_models_are_refused_by_name() {
     // the first "llama" in the file is the value of general.architecture
-    refused("an unknown architecture", renamed("llama", "lemma"), &["tiny.gguf", "`lemma`", "supported: llama"]);
+    refused(
+        "an unknown architecture",
+        renamed("llama", "lemma"),
+        &["tiny.gguf", "`lemma`", "closest of the supported is `llama`", "qwen2"],
+    );
     refused("a missing norm", renamed("output_norm.weight", "output_nurm.weight"), &["tiny.gguf", "output_norm.weight"]);
     refused("a tensor of another model", renamed("blk.1.ffn_up.weight", "blk.7.ffn_up.weight"), &["tiny.gguf", "blk.1.ffn_up.weight"]);
     let sizes: &[(&str, u32, &[&str])] = &[

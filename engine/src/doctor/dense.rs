@@ -1,21 +1,24 @@
 //! Cases of the dense kernels: embedding, products with weight matrices, normalisation, gating, gathers.
 
 use parhelion_shaders::{
-    Call,
     axes::{Delta, Reduce, Tile, Weight},
-    embed, gather_rows, grid, matmul, matvec, rms_norm,
+    embed, grid, matmul, matvec,
     shared::Row,
-    swiglu,
 };
 
 use super::{Bound, Case, Operand, Rng};
 use crate::{
     formats,
-    ops::blocks::{BLOCK, Planes},
+    ops::{
+        activate::Activation,
+        blocks::{BLOCK, Planes},
+    },
 };
 
+mod rows;
 mod weights;
 
+pub use rows::{Addition, Gate, Gathering, LogitScaling, Normalisation, RangeNormalisation};
 pub use weights::{Scales, WeightData};
 
 /// Half a unit in the last place of 1: what one rounding loses at the most, relative to the result.
@@ -36,12 +39,15 @@ pub struct Product {
     pub y_offset: u32,
     /// Largest magnitude in x.
     pub magnitude: f32,
+    /// Whether a bias is added.
+    pub bias: bool,
 }
 
 /// A product's data, and what its results may differ by.
 struct ProductData {
     x: Vec<f32>,
     weights: WeightData,
+    bias: Vec<f32>,
     y: Operand,
     x_stride: u32,
     y_stride: u32,
@@ -50,12 +56,13 @@ struct ProductData {
 impl Product {
     /// Plain shapes: x of magnitude 1, results from the first column on.
     pub fn new(format: Weight, x_rows: u32, rows: u32, cols: u32) -> Self {
-        Self { format, x_rows, rows, cols, y_offset: 0, magnitude: 1.0 }
+        Self { format, x_rows, rows, cols, y_offset: 0, magnitude: 1.0, bias: false }
     }
 
     fn label(&self) -> String {
-        let Self { x_rows, rows, cols, y_offset, magnitude, .. } = self;
-        format!("{rows} x {cols} times {x_rows} rows of magnitude {magnitude:e}, to column {y_offset}")
+        let Self { x_rows, rows, cols, y_offset, magnitude, bias, .. } = self;
+        let bias = if *bias { " with a bias" } else { "" };
+        format!("{rows} x {cols} times {x_rows} rows of magnitude {magnitude:e}, to column {y_offset}{bias}")
     }
 
     fn data(&self, extra: impl Fn(&TermSizes) -> f64) -> ProductData {
@@ -63,10 +70,15 @@ impl Product {
         let (x_stride, y_stride) = (self.cols.next_multiple_of(4), (self.y_offset + self.rows).next_multiple_of(4));
         let x = padded_rows(&mut rng, self.x_rows, self.cols, x_stride, self.magnitude);
         let weights = WeightData::new(&mut rng, self.format, self.rows, self.cols, Scales::Moderate);
-        let bounds = self.bounds(&x, &weights, y_stride as usize, extra);
+        let bias = rng.floats((self.y_offset + self.rows) as usize, self.magnitude);
+        let mut bounds = self.bounds(&x, &weights, y_stride as usize, extra);
+        if self.bias {
+            let sizes = || bias.iter().map(|bias| (2.0 * ROUNDING) as f32 * bias.abs());
+            bounds.chunks_mut(y_stride as usize).for_each(|row| row.iter_mut().zip(sizes()).for_each(|(bound, size)| *bound += size));
+        }
         let cols = (self.y_offset + self.rows) as usize;
         let y = Operand::output(self.x_rows as usize, cols, y_stride as usize, Bound::each(move |index, _| bounds[index]));
-        ProductData { x, weights, y, x_stride, y_stride }
+        ProductData { x, weights, bias, y, x_stride, y_stride }
     }
 
     /// For each element of y what two sums over the same terms in different orders can differ by: a kernel adds up blocks of 32
@@ -78,7 +90,7 @@ impl Product {
             let w = weights.magnitudes(n);
             for (m, x) in x.chunks(stride).enumerate() {
                 let sizes = TermSizes::new(&w[..cols], &x[..cols]);
-                let depth = (cols.div_ceil(BLOCK) + BLOCK) as f64;
+                let depth = (cols.div_ceil(BLOCK) + BLOCK + usize::from(self.bias)) as f64;
                 let bound = 2.0 * depth * ROUNDING * sizes.products + extra(&sizes);
                 bounds[m * y_stride + self.y_offset as usize + n] = bound as f32;
             }
@@ -88,17 +100,24 @@ impl Product {
 
     /// The case of `matvec`. `lanes` and `rows` are the constants of the kernel.
     pub fn matvec(&self, reduce: Reduce, lanes: u32, rows: u32) -> Case {
-        let ProductData { x, weights, y, x_stride, y_stride } = self.data(|_| 0.0);
+        let ProductData { x, weights, bias, y, x_stride, y_stride } = self.data(|_| 0.0);
         // Whole blocks are read either way.
         let ragged = !self.cols.is_multiple_of(BLOCK as u32) || rows == 1;
-        let constants = matvec::Constants { wg: lanes.max(matvec::Constants::default().wg), lanes, rows, ragged, ..Default::default() };
+        let constants = matvec::Constants {
+            wg: lanes.max(matvec::Constants::default().wg),
+            lanes,
+            rows,
+            ragged,
+            with_bias: self.bias,
+            ..Default::default()
+        };
         let [groups_x, groups_y] = grid(self.rows.div_ceil(constants.wg / lanes * rows));
         let call = matvec::call(
             self.format,
             reduce,
             constants,
             matvec::Params { rows: self.rows, cols: self.cols, blocks: weights.blocks, x_stride, y_stride, y_offset: self.y_offset },
-            matvec::Bindings { x: Operand::new(&x), quants: weights.quants(), scales: weights.scales(), y },
+            matvec::Bindings { x: Operand::new(&x), quants: weights.quants(), scales: weights.scales(), y, bias: Operand::new(&bias) },
             [groups_x, groups_y, self.x_rows],
         );
         let label = format!("{}, {lanes} lanes for {rows} rows", self.label());
@@ -107,7 +126,7 @@ impl Product {
 
     /// The case of `matmul` with square tiles of `size`.
     pub fn matmul(&self, tile: Tile, size: u32) -> Case {
-        let ProductData { x, weights, y, x_stride, y_stride } = match tile {
+        let ProductData { x, weights, bias, y, x_stride, y_stride } = match tile {
             Tile::F32 => self.data(|_| 0.0),
             Tile::F16 => self.data(TermSizes::f16_error),
         };
@@ -115,7 +134,7 @@ impl Product {
         let call = matmul::call(
             self.format,
             tile,
-            matmul::Constants { tile_x: size, tile_w: size },
+            matmul::Constants { tile_x: size, tile_w: size, with_bias: self.bias },
             matmul::Params {
                 x_rows: self.x_rows,
                 rows: self.rows,
@@ -125,7 +144,7 @@ impl Product {
                 y_stride,
                 y_offset: self.y_offset,
             },
-            matmul::Bindings { x: Operand::new(&x), quants: weights.quants(), scales: weights.scales(), y },
+            matmul::Bindings { x: Operand::new(&x), quants: weights.quants(), scales: weights.scales(), y, bias: Operand::new(&bias) },
             [groups_x, groups_y, 1],
         );
         let reason = "sums in different orders, one rounding an operation; f16 tiles round every factor to 11 bits";
@@ -230,130 +249,6 @@ impl Embedding {
     }
 }
 
-/// RMSNorm of random rows.
-#[derive(Debug, Clone, Copy)]
-pub struct Normalisation {
-    /// Whether something is added first.
-    pub delta: Delta,
-    /// How sums are made.
-    pub reduce: Reduce,
-    /// Rows.
-    pub rows: u32,
-    /// Columns.
-    pub cols: u32,
-    /// Largest magnitude in x.
-    pub magnitude: f32,
-}
-
-impl Normalisation {
-    /// The case.
-    pub fn case(&self) -> Case {
-        let Self { delta, reduce, rows, cols, magnitude } = *self;
-        let mut rng = Rng::new(u64::from(cols));
-        let stride = cols.next_multiple_of(4);
-        let mut random = |rows, magnitude| padded_rows(&mut rng, rows, cols, stride, magnitude);
-        let (x, added, w) = (random(rows, magnitude), random(rows, magnitude), random(1, 2.0));
-        let (columns, row) = (cols as usize, stride as usize);
-        let constants = rms_norm::Constants::default();
-        // Squares are positive: their sum is as exact as its deepest chain of additions is short, and its root halves that.
-        // An inverse square root may be 2 units off (Vulkan), a division 2.5, a product half a unit.
-        let depth = f64::from(cols) / f64::from(4 * constants.wg) + 16.0;
-        let bound = Bound::relative(((depth + 12.0) * 2.0 * ROUNDING) as f32, f32::MIN_POSITIVE);
-        let [groups_x, groups_y] = grid(rows);
-        let call = rms_norm::call(
-            delta,
-            reduce,
-            constants,
-            rms_norm::Params { rows, cols, stride, eps: 1e-5 },
-            rms_norm::Bindings {
-                x: Operand::new(&x).floats(columns, row, Bound::EXACT),
-                delta: (delta == Delta::Add).then(|| Operand::new(&added)),
-                w: Operand::new(&w),
-                y: Operand::output(rows as usize, columns, row, bound),
-            },
-            [groups_x, groups_y, 1],
-        );
-        Case {
-            label: format!("{rows} rows of {cols}, magnitude {magnitude:e}"),
-            reason: "a sum of squares, an inverse root, two products",
-            call,
-        }
-    }
-}
-
-/// SwiGLU of random rows.
-#[derive(Debug, Clone, Copy)]
-pub struct Gate {
-    /// Rows.
-    pub rows: u32,
-    /// Columns of the result.
-    pub cols: u32,
-    /// Largest magnitude of gates and of what they multiply.
-    pub magnitude: f32,
-}
-
-impl Gate {
-    /// The case.
-    pub fn case(&self) -> Case {
-        let Self { rows, cols, magnitude } = *self;
-        let (x_stride, y_stride) = ((2 * cols).next_multiple_of(4), cols.next_multiple_of(4));
-        let x = padded_rows(&mut Rng::new(u64::from(cols)), rows, 2 * cols, x_stride, magnitude);
-        let (columns, from, to) = (cols as usize, x_stride as usize, y_stride as usize);
-        let inputs = x.clone();
-        // WGSL allows exp(v) 3 + 2 |v| units, and a result under f32's normal numbers may be flushed.
-        let bound = move |index: usize, expected: f32| {
-            let at = index / to * from + index % to;
-            let (gate, up) = (inputs[at], inputs[at + columns]);
-            expected.abs() * (3.0 + 2.0 * gate.abs().min(100.0) + 8.0) * f32::EPSILON + 2.0 * f32::MIN_POSITIVE * (1.0 + (gate * up).abs())
-        };
-        let constants = swiglu::Constants::default();
-        let [groups_x, groups_y] = grid((rows * cols).div_ceil(constants.wg));
-        let call = swiglu::call(
-            constants,
-            swiglu::Params { rows, n: cols, x_stride, y_stride },
-            swiglu::Bindings { gate_up: Operand::new(&x), y: Operand::output(rows as usize, columns, to, Bound::each(bound)) },
-            [groups_x, groups_y, 1],
-        );
-        Case { label: format!("{rows} rows of {cols}, magnitude {magnitude:e}"), reason: "an exponential of 3 + 2 |v| units", call }
-    }
-}
-
-/// A gather of random rows.
-#[derive(Debug, Clone, Copy)]
-pub struct Gathering {
-    /// Rows to choose from.
-    pub rows: u32,
-    /// Rows chosen; one of them past the last, which must read the last.
-    pub count: u32,
-    /// Columns.
-    pub cols: u32,
-}
-
-impl Gathering {
-    /// The case.
-    pub fn case(&self) -> Case {
-        let Self { rows, count, cols } = *self;
-        let mut rng = Rng::new(u64::from(cols));
-        let stride = cols.next_multiple_of(4);
-        let x = padded_rows(&mut rng, rows, cols, stride, 1.0);
-        let mut index: Vec<u32> = (0..count).map(|_| rng.below(rows)).collect();
-        index[count as usize / 2] = rows;
-        let constants = gather_rows::Constants::default();
-        let [groups_x, groups_y] = grid((count * (stride / 4)).div_ceil(constants.wg));
-        let call: Call<Operand> = gather_rows::call(
-            constants,
-            gather_rows::Params { count, rows, stride },
-            gather_rows::Bindings {
-                x: Operand::new(&x),
-                index: Operand::new(&index),
-                y: Operand::output(count as usize, cols as usize, stride as usize, Bound::EXACT),
-            },
-            [groups_x, groups_y, 1],
-        );
-        Case { label: format!("{count} of {rows} rows of {cols}"), reason: "a copy", call }
-    }
-}
-
 /// `cols` columns, filled up where a format's rows are made of longer blocks: no file ends inside one of those.
 pub(crate) fn whole_blocks(format: Weight, cols: u32) -> u32 {
     match formats::info(format).columns() {
@@ -364,10 +259,16 @@ pub(crate) fn whole_blocks(format: Weight, cols: u32) -> u32 {
 
 /// Small cases of every variant, for a device whose largest subgroup is `subgroup_max`.
 pub fn small(subgroup_max: u32) -> Vec<Case> {
-    let mut cases = vec![Gate { rows: 3, cols: 130, magnitude: 4.0 }.case(), Gathering { rows: 9, count: 5, cols: 70 }.case()];
+    let mut cases = vec![
+        Gathering { rows: 9, count: 5, cols: 70 }.case(),
+        Addition { rows: 3, cols: 130, scale: 0.5 }.case(),
+        LogitScaling { rows: 3, cols: 130, scale: 0.5, cap: Some(2.0), magnitude: 8.0 }.case(),
+    ];
+    cases.extend(Activation::ALL.iter().map(|&activation| Gate { activation, gated: true, rows: 3, cols: 130, magnitude: 4.0 }.case()));
     for &reduce in Reduce::ALL {
+        cases.push(RangeNormalisation { reduce, rows: 3, ranges: [129, 70], magnitude: 3.0 }.case());
         for &delta in Delta::ALL {
-            cases.push(Normalisation { delta, reduce, rows: 3, cols: 577, magnitude: 3.0 }.case());
+            cases.push(Normalisation { delta, reduce, rows: 3, cols: 577, magnitude: 3.0, delta_scale: 1.0 }.case());
         }
     }
     for &format in Weight::ALL {

@@ -2,22 +2,23 @@
 //! will use them with, on small shapes, in one submission.
 
 use parhelion_shaders::{
-    Call, Kernel, attention_decode, attention_prefill,
+    Call, Kernel, activate, attention_decode, attention_prefill,
     axes::{Delta, Kv, Reduce, Tile, Weight},
-    matmul, matvec, rope_kv,
+    matmul, matvec, rope_kv, scale_logits,
 };
 
 use super::{
     Case, KernelCheck,
     attention::{AttentionSetup, Norms},
     check::mixed_samplers,
-    dense::{Embedding, Gate, Gathering, Normalisation, Product, Scales},
+    dense::{Addition, Embedding, Gate, Gathering, LogitScaling, Normalisation, Product, RangeNormalisation, Scales},
     quantise::Quantisation,
     run::run_all,
 };
 use crate::{
     cpu::CpuExecutor,
     exec::{ExecError, Executor, Serial},
+    ops::activate::Activation,
     ops::rope_table::{Pairing, RopeConfig, RopeTable},
     quantise::QuantType,
     recording::Recording,
@@ -61,17 +62,35 @@ pub(super) fn case_of<B>(call: &Call<B>) -> Option<Case> {
             Embedding { format: Weight::of(kernel)?, first_token: 7, tokens: 20, cols: 70, rows: 9, scales: Scales::Moderate }.case()
         }
         "gather_rows" => Gathering { rows: 9, count: 5, cols: 70 }.case(),
-        "rms_norm" => Normalisation { delta: Delta::of(kernel)?, reduce: Reduce::of(kernel)?, rows: 3, cols: 577, magnitude: 3.0 }.case(),
-        "swiglu" => Gate { rows: 3, cols: 130, magnitude: 4.0 }.case(),
+        "rms_norm" => {
+            Normalisation { delta: Delta::of(kernel)?, reduce: Reduce::of(kernel)?, rows: 3, cols: 577, magnitude: 3.0, delta_scale: 0.5 }
+                .case()
+        }
+        "rms_norm_columns" => RangeNormalisation { reduce: Reduce::of(kernel)?, rows: 3, ranges: [129, 70], magnitude: 3.0 }.case(),
+        "activate" => {
+            let used = activate::constants(call);
+            let activation = Activation::of_code(used.activation)?;
+            Gate { activation, gated: used.gated, rows: 3, cols: 130, magnitude: 4.0 }.case()
+        }
+        "add" => Addition { rows: 3, cols: 130, scale: 0.5 }.case(),
+        "scale_logits" => {
+            let cap = scale_logits::constants(call).capped.then_some(2.0);
+            LogitScaling { rows: 3, cols: 130, scale: 0.5, cap, magnitude: 8.0 }.case()
+        }
         "matvec" => {
             let used = matvec::constants(call);
             let cols = if used.ragged { 300 } else { 320 };
-            Product::new(Weight::of(kernel)?, 2, 37, cols).matvec(Reduce::of(kernel)?, used.lanes, used.rows)
+            Product { bias: used.with_bias, ..Product::new(Weight::of(kernel)?, 2, 37, cols) }.matvec(
+                Reduce::of(kernel)?,
+                used.lanes,
+                used.rows,
+            )
         }
         "matmul" => {
             let used = matmul::constants(call);
             // One row and one column more than a tile.
-            Product::new(Weight::of(kernel)?, used.tile_x + 1, used.tile_w + 1, 70).matmul(Tile::of(kernel)?, used.tile_x)
+            let product = Product::new(Weight::of(kernel)?, used.tile_x + 1, used.tile_w + 1, 70);
+            Product { bias: used.with_bias, ..product }.matmul(Tile::of(kernel)?, used.tile_x)
         }
         "logits_process" => mixed_samplers().process(),
         "sample" => mixed_samplers().sample(),

@@ -2,8 +2,10 @@
 
 use parhelion_loader::{Array, Checkpoint, Dialect, LoadError, Metadata, Value};
 
+use super::decoder::{Block, Layer, Scales};
 use crate::ops::rope_table::{MAX_POSITIONS, RopeConfig};
 
+mod block;
 mod rope;
 
 /// The sizes that families share.
@@ -29,8 +31,16 @@ pub struct Config {
     pub norm_eps: f32,
     /// Rotary positions.
     pub rope: RopeConfig,
+    /// Rotary positions of layers with a window, where those have their own.
+    pub local_rope: Option<RopeConfig>,
     /// Whether the output head is the embedding; none where only the presence of a tensor for it tells.
     pub tied: Option<bool>,
+    /// What all layers have in common.
+    pub block: Block,
+    /// What each layer has of its own: as many as there are layers.
+    pub per_layer: Vec<Layer>,
+    /// Numbers that values are multiplied by or kept under.
+    pub scales: Scales,
 }
 
 /// A setting's name in each dialect, none where a dialect has no such setting.
@@ -98,8 +108,8 @@ impl Config {
 }
 
 /// A model's settings by the names of its dialect, each checked as it is read.
-#[derive(Debug)]
 pub struct Keys<'a> {
+    checkpoint: &'a Checkpoint,
     metadata: &'a Metadata,
     dialect: Dialect,
     architecture: &'a str,
@@ -107,7 +117,17 @@ pub struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     pub(super) fn new(checkpoint: &'a Checkpoint) -> Result<Self, LoadError> {
-        Ok(Self { metadata: checkpoint.metadata(), dialect: checkpoint.dialect(), architecture: checkpoint.architecture()? })
+        Ok(Self { checkpoint, metadata: checkpoint.metadata(), dialect: checkpoint.dialect(), architecture: checkpoint.architecture()? })
+    }
+
+    /// Whether the model has a tensor of this name.
+    fn has_tensor(&self, name: &str) -> bool {
+        self.checkpoint.find_tensor(name).is_some()
+    }
+
+    /// Whose names and keys the model has.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// The full name of a setting in this dialect.
@@ -145,8 +165,15 @@ impl<'a> Keys<'a> {
 
     /// A finite number over 0; `default` where the model does not say.
     pub(super) fn positive(&self, key: Key, default: f32) -> Result<f32, LoadError> {
-        let value = self.get(key, Metadata::f32)?.unwrap_or(default);
-        if value.is_finite() && value > 0.0 { Ok(value) } else { Err(self.bad(key, "a finite number over 0", value)) }
+        Ok(self.optional_positive(key)?.unwrap_or(default))
+    }
+
+    /// A finite number over 0; none where the model does not say.
+    pub(super) fn optional_positive(&self, key: Key) -> Result<Option<f32>, LoadError> {
+        match self.get(key, Metadata::f32)? {
+            Some(value) if !(value.is_finite() && value > 0.0) => Err(self.bad(key, "a finite number over 0", value)),
+            value => Ok(value),
+        }
     }
 
     /// An even number.
@@ -173,8 +200,9 @@ impl<'a> Keys<'a> {
             Dialect::Gguf => 1e-5,
             Dialect::HuggingFace => 1e-6,
         };
+        let layers = self.size(LAYERS, 1..=1024, None)?;
         Ok(Config {
-            layers: self.size(LAYERS, 1..=1024, None)?,
+            layers,
             hidden,
             heads,
             kv_heads,
@@ -184,7 +212,11 @@ impl<'a> Keys<'a> {
             context,
             norm_eps: self.positive(NORM_EPS, norm_eps)?,
             rope: self.rope(head_dim, context)?,
+            local_rope: None,
             tied: self.get(TIED, Metadata::bool)?,
+            block: self.block()?,
+            per_layer: vec![Layer::FULL; layers as usize],
+            scales: Scales::NONE,
         })
     }
 
@@ -209,14 +241,6 @@ impl<'a> Keys<'a> {
                 0 => Ok(()),
                 n => Err(self.bad(key, format!("0: {what} are not supported"), n)),
             },
-        }
-    }
-
-    /// Refuses a model whose setting is there and none of `known`.
-    pub(super) fn expect_text(&self, key: Key, known: &[&str]) -> Result<(), LoadError> {
-        match self.get(key, Metadata::str)? {
-            Some(text) if !known.contains(&text) => Err(self.bad(key, known.join(" or "), text)),
-            _ => Ok(()),
         }
     }
 }

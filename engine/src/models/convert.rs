@@ -10,14 +10,27 @@ use crate::exec::DeviceLimits;
 pub(crate) struct GgufModel {
     /// Architecture and settings.
     pub(crate) entries: Vec<(String, Value)>,
-    /// GGUF's name of each tensor, the tensor, and how its rows are reordered.
-    pub(crate) tensors: Vec<(String, TensorInfo, Transform)>,
+    /// Tensors.
+    pub(crate) tensors: Vec<GgufTensor>,
     /// A tensor that repositories give as settings: by what each frequency of RoPE is divided.
     pub(crate) rope_factors: Option<(String, Vec<f32>)>,
     /// Whether the output matrix is the embedding.
     pub(crate) tied: bool,
     /// Rows of the embedding.
     pub(crate) vocab: u32,
+}
+
+/// A tensor of a GGUF file and what it is made of.
+#[derive(Debug)]
+pub(crate) struct GgufTensor {
+    /// Its name.
+    pub(crate) name: String,
+    /// The published tensor.
+    pub(crate) info: TensorInfo,
+    /// How rows, or elements of a vector, are reordered.
+    pub(crate) transform: Transform,
+    /// What is added to each element of a vector.
+    pub(crate) shift: f32,
 }
 
 /// Converts a checkpoint of the `transformers` library's dialect.
@@ -32,24 +45,25 @@ pub(crate) async fn in_gguf(checkpoint: &Checkpoint) -> Result<GgufModel, ModelE
     let mut tensors = Vec::new();
     for (decl, layout) in built.model.weights.iter().zip(&built.weights) {
         for (&(engine, _), source) in decl.tensors.iter().zip(&layout.sources) {
-            let (name, reorder) = resolve(family, Dialect::Gguf, engine, decl.layer);
-            let transform = match (source.transform, reorder) {
+            let published = resolve(family, Dialect::Gguf, engine);
+            let transform = match (source.transform, published.reorder) {
                 (Transform::None, Reorder::None) | (Transform::InterleavedHeads { .. }, Reorder::InterleavedHeads) => Transform::None,
                 (Transform::None, Reorder::InterleavedHeads) => Transform::IntoInterleavedHeads { head_dim: built.config.head_dim },
                 (transform, _) => return Err(no_form(format!("the rows of `{}` are in the order {transform:?}", source.info.name))),
             };
-            tensors.push((name, source.info.clone(), transform));
+            let (name, shift) = (published.tensor(decl.layer), source.shift - published.shift);
+            tensors.push(GgufTensor { name, info: source.info.clone(), transform, shift });
         }
     }
-    let architecture = family.architectures.first().copied().unwrap_or_default();
+    let architecture = family.gguf;
     let mut entries = vec![("general.architecture".to_owned(), Value::String(architecture.to_owned()))];
     entries.extend(built.config.gguf_entries(architecture));
     let (scaling, factors) = built.config.gguf_rope(architecture).map_err(no_form)?;
     entries.extend(scaling);
-    let output = resolve(family, Dialect::Gguf, "output", None).0;
+    let output = resolve(family, Dialect::Gguf, "output").tensor(None);
     Ok(GgufModel {
         entries,
-        tied: tensors.iter().all(|(name, ..)| *name != output),
+        tied: tensors.iter().all(|tensor| tensor.name != output),
         tensors,
         rope_factors: factors.map(|factors| (ROPE_FACTORS.to_owned(), factors)),
         vocab: built.config.vocab,

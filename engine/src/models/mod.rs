@@ -2,7 +2,7 @@
 //!
 //! To add one: a file with a [`Family`] (configuration from metadata, names, `build`), its line in [`FAMILIES`], and a test.
 
-use parhelion_loader::{Checkpoint, Dialect, LoadError};
+use parhelion_loader::{Checkpoint, Dialect, LoadError, closest};
 
 use crate::{
     exec::DeviceLimits,
@@ -15,25 +15,37 @@ use crate::{
 
 mod config;
 mod convert;
+mod decoder;
+mod gemma;
+mod glm4;
+mod granite;
 mod llama;
+mod mistral;
 mod names;
+mod olmo2;
+mod phi3;
+mod qwen2;
 
 pub use config::{Config, Keys};
-pub(crate) use convert::in_gguf;
+pub(crate) use convert::{GgufTensor, in_gguf};
+pub use decoder::{Biases, Block, Joined, Layer, Norms, Positions, QkNorm, Scales};
 pub use names::{Name, Published, Reorder, Transform};
 
 /// Every family, in the order in which `parhelion` lists them.
-pub static FAMILIES: &[&Family] = &[&llama::FAMILY];
+pub static FAMILIES: &[&Family] =
+    &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &gemma::FAMILY, &phi3::FAMILY, &granite::FAMILY, &olmo2::FAMILY, &glm4::FAMILY];
 
 /// A model family.
 #[derive(Debug)]
 pub struct Family {
-    /// The architectures it covers: GGUF's `general.architecture`, config.json's `model_type`. The first is GGUF's own.
+    /// The architectures it covers: GGUF's `general.architecture`, config.json's `model_type`.
     pub architectures: &'static [&'static str],
+    /// The architecture that GGUF files of it name.
+    pub gguf: &'static str,
     /// Reads the model's sizes.
     pub config: fn(&Keys<'_>) -> Result<Config, LoadError>,
-    /// Which tensor each weight is.
-    pub names: &'static [Name],
+    /// Which tensor each weight is: tables, in the first of which that has a weight its name is found.
+    pub names: &'static [&'static [Name]],
     /// Lists the operators.
     pub build: fn(&Graph, &Config),
 }
@@ -52,12 +64,16 @@ pub enum ModelError {
     #[error("the model's configuration does not fit together: {0}")]
     Graph(#[from] GraphError),
     /// No family of this name.
-    #[error("{file}: models of architecture `{architecture}` are not supported yet; supported: {known}")]
+    #[error(
+        "{file}: models of architecture `{architecture}` are not supported yet; the closest of the supported is `{closest}`, all are: {known}"
+    )]
     Architecture {
         /// The file.
         file: String,
         /// What the file says.
         architecture: String,
+        /// The known one that is spelled most like it.
+        closest: String,
         /// The known ones.
         known: String,
     },
@@ -118,7 +134,7 @@ pub async fn build_quantised(checkpoint: &Checkpoint, limits: &DeviceLimits, qua
     let graph = Graph::new();
     let mut used: Vec<String> = Vec::new();
     let mut tied = false;
-    for name in family.names {
+    for name in family.names.iter().copied().flatten() {
         let tensor = name.published(dialect).tensor(None);
         let absent = checkpoint.find_tensor(&tensor).is_none();
         if let Some(other) = name.or.filter(|_| config.tied.unwrap_or(absent)) {
@@ -133,17 +149,18 @@ pub async fn build_quantised(checkpoint: &Checkpoint, limits: &DeviceLimits, qua
     for decl in &model.weights {
         let mut sources = Vec::with_capacity(decl.tensors.len());
         for &(engine, _) in &decl.tensors {
-            let (tensor, reorder) = resolve(family, dialect, engine, decl.layer);
-            used.push(tensor.clone());
+            let published = resolve(family, dialect, engine);
+            let tensor = published.tensor(decl.layer);
             let info = checkpoint.tensor(&tensor)?.clone();
-            let transform = match reorder {
+            used.push(tensor);
+            let transform = match published.reorder {
                 Reorder::None => Transform::None,
                 Reorder::InterleavedHeads => Transform::InterleavedHeads { head_dim: config.head_dim },
             };
-            let in_gguf = resolve(family, Dialect::Gguf, engine, decl.layer).0;
+            let in_gguf = resolve(family, Dialect::Gguf, engine).tensor(decl.layer);
             let quantise = quant.filter(|_| decl.kind == WeightKind::Matrix);
             let quantise = quantise.and_then(|quant| quant.type_of(&in_gguf, info.dtype, &info.shape, tied));
-            sources.push(SourceTensor { info, transform, quantise });
+            sources.push(SourceTensor { info, transform, shift: published.shift, quantise });
         }
         weights.push(WeightLayout::new(&file, decl, sources, limits)?);
     }
@@ -156,16 +173,14 @@ fn family_of(architecture: &str, file: &str) -> Result<&'static Family, ModelErr
         return Ok(family);
     }
     let known: Vec<&str> = FAMILIES.iter().flat_map(|family| family.architectures).copied().collect();
-    Err(ModelError::Architecture { file: file.into(), architecture: architecture.into(), known: known.join(", ") })
+    let closest = closest(architecture, known.iter().copied(), 1).concat();
+    Err(ModelError::Architecture { file: file.into(), architecture: architecture.into(), closest, known: known.join(", ") })
 }
 
-/// The tensor of an engine name.
-fn resolve(family: &Family, dialect: Dialect, engine: &str, layer: Option<u32>) -> (String, Reorder) {
-    let Some(name) = family.names.iter().find(|name| name.engine == engine) else {
-        return (engine.to_owned(), Reorder::None); // not in the table: the lookup that follows names it as missing
-    };
-    let published = name.published(dialect);
-    (published.tensor(layer), published.reorder)
+/// The tensor of an engine name; one of that name where no table has it, which the lookup that follows then names as missing.
+fn resolve(family: &Family, dialect: Dialect, engine: &'static str) -> Published {
+    let name = family.names.iter().copied().flatten().find(|name| name.engine == engine);
+    name.map_or(Published::plain(engine), |name| *name.published(dialect))
 }
 
 /// Frequency factors of RoPE, which some converters store as a tensor: pairs rotate slower by these.

@@ -1,6 +1,8 @@
 //! Which tensors a family's weights are, in both dialects, and how their rows lie there.
 
-use parhelion_loader::Dialect;
+use parhelion_loader::{DType, Dialect};
+
+use crate::formats;
 
 /// One row of a family's name table.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +22,10 @@ pub struct Name {
 pub struct Published {
     /// Its name; `{i}` stands for the layer.
     pub name: &'static str,
-    /// How its rows are reordered.
+    /// How its rows, or the elements of a vector, are reordered.
     pub reorder: Reorder,
+    /// What is to be added to each element of a vector: 1 where a norm's weight is published less 1.
+    pub shift: f32,
 }
 
 impl Name {
@@ -33,6 +37,11 @@ impl Name {
     /// The same with the rows of GGUF files reordered.
     pub const fn gguf_rows(self, reorder: Reorder) -> Self {
         Self { gguf: Published { reorder, ..self.gguf }, ..self }
+    }
+
+    /// The same vector, to each element of which `shift` is to be added where repositories publish it.
+    pub const fn hf_shift(self, shift: f32) -> Self {
+        Self { hf: Published { shift, ..self.hf }, ..self }
     }
 
     pub(super) fn published(&self, dialect: Dialect) -> &Published {
@@ -49,8 +58,8 @@ impl Name {
 }
 
 impl Published {
-    const fn plain(name: &'static str) -> Self {
-        Self { name, reorder: Reorder::None }
+    pub(super) const fn plain(name: &'static str) -> Self {
+        Self { name, reorder: Reorder::None, shift: 0.0 }
     }
 
     pub(super) fn tensor(&self, layer: Option<u32>) -> String {
@@ -58,7 +67,7 @@ impl Published {
     }
 }
 
-/// How a file orders the rows of a tensor.
+/// How a file orders the rows of a matrix or the elements of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reorder {
     /// As the engine does.
@@ -86,6 +95,13 @@ pub enum Transform {
 }
 
 impl Transform {
+    /// The elements of a published vector of plain numbers in their new order, with `shift` added.
+    pub(crate) fn vector(self, dtype: DType, bytes: &[u8], shift: f32) -> Vec<f32> {
+        let published: Vec<f32> = formats::to_f32(dtype, bytes).collect();
+        let order = (0..published.len()).map(|i| self.source_row(i as u32) as usize);
+        order.filter_map(|i| Some(published.get(i)? + shift)).collect()
+    }
+
     /// Rows are reordered within groups of this many.
     pub fn granule(self) -> u32 {
         match self {

@@ -7,6 +7,7 @@ use super::{Operator, grid};
 use crate::{
     graph::{Graph, ValueId, WeightId},
     recorder::{Recorder, Tensor, WeightPart},
+    recording::BufferSlice,
     shape::Shape,
     weights::BLOCK,
 };
@@ -32,16 +33,27 @@ struct Linear {
     weight: WeightId,
     rows: Option<u32>,
     cols: u32,
+    /// A bias and its length.
+    bias: Option<(WeightId, u32)>,
 }
 
 impl Graph {
     /// `x` times the transpose of a weight matrix, whose rows are those of `tensors` (names and rows) in order:
     /// `[_, n] -> [_, sum of the rows]`.
     pub fn linear(&self, x: ValueId, tensors: &[(&'static str, u32)]) -> ValueId {
+        self.linear_with_bias(x, tensors, &[])
+    }
+
+    /// The same plus a bias, whose parts belong to `tensors` one by one and are as long as those have rows; none where `biases` is
+    /// empty.
+    pub fn linear_with_bias(&self, x: ValueId, tensors: &[(&'static str, u32)], biases: &[&'static str]) -> ValueId {
         let cols = self.shape(x).cols;
         let rows = tensors.iter().try_fold(0u32, |sum, (_, rows)| sum.checked_add(*rows));
         let detail = tensors.iter().map(|(name, _)| *name).collect::<Vec<_>>().join("+");
-        self.push(Linear { weight: self.matrix(tensors, cols), rows, cols }, &detail, &[x])
+        let parts: Vec<_> = biases.iter().zip(tensors).map(|(&name, &(_, rows))| (name, rows)).collect();
+        let len = parts.iter().fold(0, |sum: u32, (_, rows)| sum.saturating_add(*rows));
+        let bias = (!biases.is_empty()).then(|| (self.joined_vector(&parts), len));
+        self.push(Linear { weight: self.matrix(tensors, cols), rows, cols, bias }, &detail, &[x])
     }
 }
 
@@ -53,6 +65,9 @@ impl Operator for Linear {
     fn infer(&self, inputs: &[Shape]) -> Result<Option<Shape>, String> {
         let rows = self.rows.filter(|&rows| rows > 0 && rows <= i32::MAX as u32);
         let rows = rows.ok_or("the weight's tensors have no rows or more than 2^31")?;
+        if let Some((_, len)) = self.bias.filter(|(_, len)| *len != rows) {
+            return Err(format!("a bias of {len} elements for {rows} rows"));
+        }
         match inputs {
             [x] if x.cols == self.cols && x.cols > 0 => Ok(Some(Shape { rows: x.rows, cols: rows })),
             [x] => Err(format!("the input is {x} where [_, {}] is needed", self.cols)),
@@ -62,18 +77,22 @@ impl Operator for Linear {
 
     fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), String> {
         let (x, y) = (recorder.input(0), recorder.output()?);
+        let bias = self.bias.map(|(bias, _)| recorder.vector(bias));
         for part in recorder.weight(self.weight).to_vec() {
             if x.rows <= MATVEC_ROWS {
-                record_matvec(recorder, x, y, part)?;
+                record_matvec(recorder, x, y, (part, bias))?;
             } else {
-                record_matmul(recorder, x, y, part)?;
+                record_matmul(recorder, x, y, (part, bias))?;
             }
         }
         Ok(())
     }
 }
 
-fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: WeightPart) -> Result<(), String> {
+/// Rows of a weight matrix, and the bias of the whole matrix.
+type PartAndBias = (WeightPart, Option<BufferSlice>);
+
+fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, (part, bias): PartAndBias) -> Result<(), String> {
     let defaults = matvec::Constants::default();
     // A group of lanes must be a multiple of every subgroup, unless it adds up without them.
     let lanes = match () {
@@ -87,7 +106,14 @@ fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: Weight
         () if part.rows >= TWO_ROWS_FROM && !recorder.reproducible => 2,
         () => 1,
     };
-    let constants = matvec::Constants { lanes, wg: defaults.wg.max(lanes), rows, ragged: !part.cols.is_multiple_of(BLOCK), ..defaults };
+    let constants = matvec::Constants {
+        lanes,
+        wg: defaults.wg.max(lanes),
+        rows,
+        ragged: !part.cols.is_multiple_of(BLOCK),
+        with_bias: bias.is_some(),
+        ..defaults
+    };
     let group_rows = constants.wg / constants.lanes * constants.rows;
     let [groups_x, groups_y, _] = grid(u64::from(part.rows), group_rows)?;
     recorder.dispatch_each(
@@ -104,14 +130,14 @@ fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: Weight
                 y_stride: y.stride,
                 y_offset: part.first_row,
             },
-            matvec::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice },
+            matvec::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice, bias: bias.unwrap_or(part.quants) },
             [groups_x, groups_y, x.rows],
         ),
     );
     Ok(())
 }
 
-fn record_matmul(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: WeightPart) -> Result<(), String> {
+fn record_matmul(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, (part, bias): PartAndBias) -> Result<(), String> {
     let scarce = recorder.limits.max_workgroup_memory < F32_TILES_FROM;
     let tile = if scarce && recorder.switches.f16 && !recorder.reproducible { Tile::F16 } else { Tile::F32 };
     let tiles = |size: u32| u64::from(x.rows.div_ceil(size)) * u64::from(part.rows.div_ceil(size));
@@ -122,7 +148,7 @@ fn record_matmul(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: Weight
         matmul::call(
             part.format,
             tile,
-            matmul::Constants { tile_x: size, tile_w: size },
+            matmul::Constants { tile_x: size, tile_w: size, with_bias: bias.is_some() },
             matmul::Params {
                 x_rows: x.rows,
                 rows: part.rows,
@@ -132,7 +158,7 @@ fn record_matmul(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, part: Weight
                 y_stride: y.stride,
                 y_offset: part.first_row,
             },
-            matmul::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice },
+            matmul::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice, bias: bias.unwrap_or(part.quants) },
             grid(tiles(size), 1)?,
         ),
     );

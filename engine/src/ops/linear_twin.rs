@@ -27,6 +27,8 @@ struct Product<'a> {
     x_stride: usize,
     y_stride: usize,
     y_offset: usize,
+    /// Added to each row of y.
+    bias: Option<&'a [f32]>,
 }
 
 /// Computes weight rows `first..first + n` times every row of a pass, into `n` values a row of the pass.
@@ -45,6 +47,7 @@ pub(super) fn matvec(args: &TwinArgs<'_>) -> Result<(), String> {
         x_stride: p.x_stride as usize,
         y_stride: p.y_stride as usize,
         y_offset: p.y_offset as usize,
+        bias: matvec::constants(args.call).with_bias.then(|| twin::view(b.bias)).transpose()?,
     };
     product.run(args.parallel, twin::view_mut(b.y)?, tile_of_quants)
 }
@@ -62,6 +65,7 @@ pub(super) fn matmul(args: &TwinArgs<'_>) -> Result<(), String> {
         x_stride: p.x_stride as usize,
         y_stride: p.y_stride as usize,
         y_offset: p.y_offset as usize,
+        bias: matmul::constants(args.call).with_bias.then(|| twin::view(b.bias)).transpose()?,
     };
     product.run(args.parallel, twin::view_mut(b.y)?, tile_of_weights)
 }
@@ -109,6 +113,9 @@ impl Product<'_> {
         }
         let y_row = self.y_offset.checked_add(self.rows);
         let y_fits = y_row.is_some_and(|row| fits(end(self.y_stride, row), y_len));
+        if let Some(bias) = self.bias.filter(|bias| y_row.is_none_or(|row| row > bias.len())) {
+            return Err(format!("a bias of {} elements for {} rows from column {} on", bias.len(), self.rows, self.y_offset));
+        }
         if y_fits && fits(end(self.x_stride, self.cols), self.x.len()) {
             return Ok(());
         }
@@ -136,8 +143,12 @@ impl Product<'_> {
         for (i, part) in results.chunks(chunk * count).enumerate() {
             let n = part.len() / count;
             for (row, values) in part.chunks(n).enumerate() {
-                let at = row * self.y_stride + self.y_offset + i * chunk;
-                y[at..at + n].copy_from_slice(values);
+                let column = self.y_offset + i * chunk;
+                let y = &mut y[row * self.y_stride + column..][..n];
+                y.copy_from_slice(values);
+                if let Some(bias) = self.bias {
+                    y.iter_mut().zip(&bias[column..]).for_each(|(y, bias)| *y += bias);
+                }
             }
         }
     }

@@ -39,19 +39,20 @@ struct Shape {
     cols: u32,
 }
 
-fn run(twin: Twin, call: &Call<BufferSlice>, buffers: [&[u32]; 3], y: &mut [u32], parallel: &dyn Parallel) {
-    let [x, quants, scales] = buffers.map(TwinSlice::Read);
-    let bound = vec![(1, x), (2, quants), (3, scales), (4, TwinSlice::Write(y))];
+fn run(twin: Twin, call: &Call<BufferSlice>, buffers: [&[u32]; 4], y: &mut [u32], parallel: &dyn Parallel) {
+    let [x, quants, scales, bias] = buffers.map(TwinSlice::Read);
+    let bound = vec![(1, x), (2, quants), (3, scales), (4, TwinSlice::Write(y)), (5, bias)];
     twin(&TwinArgs::new(call, bound, parallel)).unwrap();
 }
 
-fn check(format: Weight, shape: &Shape, parallel: &dyn Parallel) {
+fn check(format: Weight, shape: &Shape, with_bias: bool, parallel: &dyn Parallel) {
     let Shape { x_rows, rows, cols } = *shape;
     let weights = WeightData::new(&mut Rng::new(1), format, rows, cols, Scales::Moderate);
     let (blocks, x_stride, y_offset) = (weights.blocks, cols.next_multiple_of(4), 5);
     let y_stride = rows + 9;
     let [quants, scales] = weights.planes();
     let x = Rng::new(3).floats((x_rows * x_stride) as usize, 1.0);
+    let bias = Rng::new(5).floats((y_offset + rows) as usize, 1.0);
     let planes = Planes::new(format, rows, blocks, quants, Some(scales)).unwrap();
     let nowhere = BufferSlice { buffer: BufferId(0), offset: 0, size: 0 };
     let bindings = || (nowhere, nowhere, Some(nowhere), nowhere);
@@ -59,28 +60,35 @@ fn check(format: Weight, shape: &Shape, parallel: &dyn Parallel) {
     let vec_call = matvec::call(
         format,
         Reduce::Tree,
-        matvec::Constants::default(),
+        matvec::Constants { with_bias, ..Default::default() },
         matvec::Params { rows, cols, blocks, x_stride, y_stride, y_offset },
-        matvec::Bindings { x: bx, quants: bq, scales: bs, y: by },
+        matvec::Bindings { x: bx, quants: bq, scales: bs, y: by, bias: bq },
         [1, 1, x_rows],
     );
     let mat_call = matmul::call(
         format,
         Tile::F32,
-        matmul::Constants::default(),
+        matmul::Constants { with_bias, ..Default::default() },
         matmul::Params { x_rows, rows, cols, blocks, x_stride, y_stride, y_offset },
-        matmul::Bindings { x: bx, quants: bq, scales: bs, y: by },
+        matmul::Bindings { x: bx, quants: bq, scales: bs, y: by, bias: bq },
         [1, 1, 1],
     );
     for (twin, call) in [(linear_twin::matvec as Twin, &vec_call), (linear_twin::matmul, &mat_call)] {
         let mut y = vec![7.0f32; (x_rows * y_stride) as usize];
-        run(twin, call, [bytemuck::cast_slice(&x), quants, scales], bytemuck::cast_slice_mut(&mut y), parallel);
+        run(
+            twin,
+            call,
+            [bytemuck::cast_slice(&x), quants, scales, bytemuck::cast_slice(&bias)],
+            bytemuck::cast_slice_mut(&mut y),
+            parallel,
+        );
         for (m, y) in y.chunks(y_stride as usize).enumerate() {
             let (before, rest) = y.split_at(y_offset as usize);
             let (results, after) = rest.split_at(rows as usize);
             assert!(before.iter().chain(after).all(|&y| y == 7.0), "{} writes outside its columns", call.kernel.variant);
             for (n, &got) in results.iter().enumerate() {
-                let (mut sum, mut size) = (0.0, 0.0);
+                let added = if with_bias { f64::from(bias[y_offset as usize + n]) } else { 0.0 };
+                let (mut sum, mut size) = (added, added.abs());
                 for (c, magnitude) in weights.magnitudes(n).into_iter().enumerate().take(cols as usize) {
                     let x = f64::from(x[m * x_stride as usize + c]);
                     sum += f64::from(planes.block(n, c / BLOCK)[c % BLOCK]) * x;
@@ -103,8 +111,8 @@ fn twins_agree_with_plain_sums() {
             Shape { x_rows: 70, rows: 13, cols: 96 },
             Shape { x_rows: 2, rows: 129, cols: 200 },
         ] {
-            check(format, &shape, &Serial);
-            check(format, &shape, &Many);
+            check(format, &shape, false, &Serial);
+            check(format, &shape, true, &Many);
         }
     }
 }

@@ -5,13 +5,18 @@
 //! |---|---|
 //! | `embed` | `embed("embed", vocab, cols, scale) -> ValueId` |
 //! | `rms_norm` | `rms_norm(x, "attn.norm", eps)`, `add_rms_norm(x, Some(delta), "ffn.norm", eps)` (adds `delta` to `x` in place) |
-//! | `linear` | `linear(x, &[("attn.q", rows), ...])`: one weight of joined rows, one output `[_, sum of rows]` |
-//! | `swiglu` | `swiglu(gate_up)`: `[_, 2n] -> [_, n]` |
+//! | `rms_norm_columns` | `rms_norm_columns(qkv, [("attn.q_norm", q), ("attn.k_norm", kv)], eps)`: in place, each range for itself |
+//! | `add` | `add_scaled(x, delta, scale)`: in place |
+//! | `linear` | `linear(x, &[("attn.q", rows), ...])`: one weight of joined rows, one output `[_, sum of rows]`; `linear_with_bias` |
+//! | `activate` | `gated(gate_up, Activation::Silu)`: `[_, 2n] -> [_, n]`; `activated(x, Activation::GeluErf)` |
+//! | `scale_logits` | `scale_logits(logits, scale, Some(cap))`: in place |
 //! | `gather_rows` | `gather_outputs(x)`: `[Step, n] -> [Outputs, n]` |
 //! | `rope_kv` | `rope_kv(qkv, &AttentionShape, HeadSetup { norm, rope })` or `&RopeTable`: norms and rotates heads in place, writes the layer's cache; returns the layer's number |
 //! | `attention` | `attention(qkv, &AttentionShape, layer)`: `[Step, heads * head_dim]` |
 //! | `sample` | `sample(logits)`: processes the logits in place, samples, advances the sequences |
 
+pub mod activate;
+mod add;
 pub mod attention;
 mod attention_twin;
 pub(crate) mod blocks;
@@ -25,10 +30,11 @@ mod linear_twin_tests;
 pub(crate) mod quantise;
 pub(crate) mod quantise_k;
 mod rms_norm;
+mod rms_norm_columns;
 pub mod rope_kv;
 pub mod rope_table;
 pub mod sample;
-mod swiglu;
+mod scale_logits;
 mod twin;
 
 pub(crate) use twin::f16_to_f32;
@@ -84,6 +90,8 @@ pub type Twin = fn(&TwinArgs<'_>) -> Result<(), String>;
 
 /// The twin of each kernel, by the kernel's name.
 pub static TWINS: &[(&str, Twin)] = &[
+    ("activate", activate::twin),
+    ("add", add::twin),
     ("attention_decode", attention_twin::decode),
     ("attention_merge", attention_twin::merge),
     ("attention_prefill", attention_twin::prefill),
@@ -95,9 +103,10 @@ pub static TWINS: &[(&str, Twin)] = &[
     ("quantise", quantise::twin),
     ("quantise_k", quantise_k::twin),
     ("rms_norm", rms_norm::twin),
+    ("rms_norm_columns", rms_norm_columns::twin),
     ("rope_kv", rope_kv::twin),
     ("sample", sample::sample_twin),
-    ("swiglu", swiglu::twin),
+    ("scale_logits", scale_logits::twin),
 ];
 
 /// What a twin is given.

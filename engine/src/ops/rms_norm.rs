@@ -13,6 +13,7 @@ use crate::{
 struct RmsNorm {
     weight: WeightId,
     eps: f32,
+    delta_scale: f32,
 }
 
 impl Graph {
@@ -23,9 +24,14 @@ impl Graph {
 
     /// Adds `delta`, if there is one, to `x` in place and normalises the sum.
     pub fn add_rms_norm(&self, x: ValueId, delta: Option<ValueId>, name: &'static str, eps: f32) -> ValueId {
+        self.add_scaled_rms_norm(x, delta, 1.0, name, eps)
+    }
+
+    /// The same with `delta_scale` times `delta`.
+    pub fn add_scaled_rms_norm(&self, x: ValueId, delta: Option<ValueId>, delta_scale: f32, name: &'static str, eps: f32) -> ValueId {
         let weight = self.vector(name, self.shape(x).cols);
         let inputs: Vec<ValueId> = [x].into_iter().chain(delta).collect();
-        self.push(RmsNorm { weight, eps }, name, &inputs)
+        self.push(RmsNorm { weight, eps, delta_scale }, name, &inputs)
     }
 }
 
@@ -50,7 +56,7 @@ impl Operator for RmsNorm {
             if delta.is_some() { Delta::Add } else { Delta::None },
             recorder.reduce(),
             kernel::Constants::default(),
-            kernel::Params { rows: x.rows, cols: x.cols, stride: x.stride, eps: self.eps },
+            kernel::Params { rows: x.rows, cols: x.cols, stride: x.stride, eps: self.eps, delta_scale: self.delta_scale },
             kernel::Bindings { x: x.slice, delta, w: recorder.vector(self.weight), y: y.slice },
             grid(u64::from(x.rows), 1)?,
         ));
@@ -67,7 +73,7 @@ pub(super) fn twin(args: &TwinArgs<'_>) -> Result<(), String> {
     let (cols, stride) = (p.cols as usize, p.stride as usize);
     for (row, (x, y)) in x.chunks_mut(stride).zip(y.chunks_mut(stride)).take(p.rows as usize).enumerate() {
         if let Some(delta) = delta {
-            x.iter_mut().zip(&delta[row * stride..]).for_each(|(x, delta)| *x += delta);
+            x.iter_mut().zip(&delta[row * stride..]).for_each(|(x, delta)| *x += p.delta_scale * delta);
         }
         let squares: f64 = x[..cols].iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
         let scale = (1.0 / (squares / cols as f64 + f64::from(p.eps)).sqrt()) as f32;

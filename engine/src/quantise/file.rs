@@ -5,7 +5,7 @@ use parhelion_loader::{Checkpoint, DType, Dialect, NewTensor, TensorInfo, Value}
 use super::{Quant, QuantType};
 use crate::{
     formats,
-    models::{self, ModelError, Transform},
+    models::{self, GgufTensor, ModelError, Transform},
 };
 
 /// A GGUF file to be.
@@ -31,8 +31,8 @@ pub struct PlannedTensor {
 pub enum Content {
     /// The rows of a published tensor, as they are but for their order.
     Copied(TensorInfo, Transform),
-    /// A published tensor of plain numbers as f32.
-    Floats(TensorInfo),
+    /// A published vector of plain numbers as f32: in another order, and with a number added to each element.
+    Floats(TensorInfo, Transform, f32),
     /// The rows of a published tensor, quantised.
     Quantised(TensorInfo, Transform, QuantType),
     /// These bytes.
@@ -43,7 +43,7 @@ impl PlannedTensor {
     /// The published tensor, where there is one.
     pub fn source(&self) -> Option<&TensorInfo> {
         match &self.content {
-            Content::Copied(info, _) | Content::Floats(info) | Content::Quantised(info, ..) => Some(info),
+            Content::Copied(info, _) | Content::Floats(info, ..) | Content::Quantised(info, ..) => Some(info),
             Content::Given(_) => None,
         }
     }
@@ -55,11 +55,12 @@ impl PlannedTensor {
     }
 
     /// A tensor that becomes what `to` says, or is copied.
-    fn new(name: String, info: TensorInfo, transform: Transform, to: Option<QuantType>) -> Self {
-        let plain_vector = info.shape.len() == 1 && info.dtype != DType::F32 && formats::is_plain(info.dtype);
+    fn new(tensor: GgufTensor, to: Option<QuantType>) -> Self {
+        let GgufTensor { name, info, transform, shift } = tensor;
+        let plain_vector = info.shape.len() == 1 && formats::is_plain(info.dtype);
         let (dtype, content) = match to {
             Some(to) => (to.dtype(), Content::Quantised(info.clone(), transform, to)),
-            None if plain_vector => (DType::F32, Content::Floats(info.clone())),
+            None if plain_vector => (DType::F32, Content::Floats(info.clone(), transform, shift)),
             None => (info.dtype, Content::Copied(info.clone(), transform)),
         };
         Self { tensor: NewTensor { name, dtype, shape: info.shape }, content }
@@ -93,7 +94,8 @@ impl FilePlan {
         let tied = checkpoint.find_tensor("output.weight").is_none();
         let tensors = checkpoint.tensors().map(|info| {
             let to = quant.type_of(&info.name, info.dtype, &info.shape, tied);
-            PlannedTensor::new(info.name.clone(), info.clone(), Transform::None, to)
+            let (name, info) = (info.name.clone(), info.clone());
+            PlannedTensor::new(GgufTensor { name, info, transform: Transform::None, shift: 0.0 }, to)
         });
         let tensors = tensors.collect();
         let kept = |key: &str| key != FILE_TYPE && key != VERSION && !DROPPED.iter().any(|dropped| key.starts_with(dropped));
@@ -104,16 +106,17 @@ impl FilePlan {
     async fn of_repository(checkpoint: &Checkpoint, quant: Quant) -> Result<Self, ModelError> {
         let model = models::in_gguf(checkpoint).await?;
         let mut tensors = Vec::with_capacity(model.tensors.len() + 1);
-        for (name, info, transform) in model.tensors {
+        for tensor in model.tensors {
+            let GgufTensor { name, info, .. } = &tensor;
             // Types that repositories alone have must become another.
             let foreign = info.dtype.ggml_id().is_none();
             let quant = Quant { requantise: quant.requantise || foreign, ..quant };
-            let to = quant.type_of(&name, info.dtype, &info.shape, model.tied);
+            let to = quant.type_of(name, info.dtype, &info.shape, model.tied);
             if foreign && to.is_none() {
                 let what = format!("GGUF has no type for `{}`, which is stored as {}", info.name, info.dtype);
                 return Err(ModelError::NoGguf { file: checkpoint.name().to_owned(), what });
             }
-            tensors.push(PlannedTensor::new(name, info, transform, to));
+            tensors.push(PlannedTensor::new(tensor, to));
         }
         if let Some((name, factors)) = model.rope_factors {
             let tensor = NewTensor { name, dtype: DType::F32, shape: vec![factors.len() as u64] };

@@ -72,9 +72,10 @@ impl<'a> Quantiser<'a> {
             Content::Given(bytes) => write(bytes),
             Content::Copied(info, transform) => self.copy(info, *transform, write).await,
             Content::Quantised(info, transform, to) => self.convert(info, *transform, *to, write).await,
-            Content::Floats(info) => {
+            Content::Floats(info, transform, shift) => {
                 let bytes = self.checkpoint.read(info, 0, info.len).await.map_err(QuantiseError::from)?;
-                write(&formats::to_f32(info.dtype, &bytes).flat_map(f32::to_le_bytes).collect::<Vec<u8>>())
+                let values = transform.vector(info.dtype, &bytes, *shift);
+                write(&values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>())
             }
         }
     }

@@ -74,7 +74,7 @@ impl Stream<'_> {
         for (layout, parts) in layouts.iter().zip(bound) {
             for (part, buffers) in layout.parts.iter().zip(parts) {
                 match layout.kind {
-                    WeightKind::Vector => self.vector(&layout.sources[0].info, buffers.quants).await?,
+                    WeightKind::Vector => self.vector(&layout.sources, buffers.quants).await?,
                     WeightKind::Matrix => self.part(layout, part, buffers).await?,
                 }
             }
@@ -82,13 +82,17 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// A vector becomes f32, padded with zeros to whole `vec4<f32>`.
-    async fn vector(&mut self, info: &TensorInfo, target: BufferSlice) -> Result<(), WeightError> {
-        let bytes = self.checkpoint.read_rows(info, 0, 1).await?;
-        let mut values: Vec<u8> = formats::to_f32(info.dtype, &bytes).flat_map(f32::to_le_bytes).collect();
-        values.resize(values.len().next_multiple_of(16), 0);
-        self.executor.write(target.buffer, target.offset, &values)?;
-        self.advance(info.len, target).await
+    /// Vectors are joined as f32 and padded with zeros to whole `vec4<f32>`.
+    async fn vector(&mut self, sources: &[SourceTensor], target: BufferSlice) -> Result<(), WeightError> {
+        let mut values = Vec::new();
+        for SourceTensor { info, transform, shift, .. } in sources {
+            let bytes = self.checkpoint.read_rows(info, 0, 1).await?;
+            values.extend(transform.vector(info.dtype, &bytes, *shift));
+        }
+        values.resize(values.len().next_multiple_of(4), 0.0);
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        self.executor.write(target.buffer, target.offset, &bytes)?;
+        self.advance(sources.iter().map(|source| source.info.len).sum(), target).await
     }
 
     async fn part(&mut self, layout: &WeightLayout, part: &PartLayout, buffers: &WeightPart) -> Result<(), WeightError> {

@@ -258,7 +258,7 @@ fn the_folder_of_the_crate_compiles() {
     for &weight in crate::axes::Weight::ALL {
         assert_eq!(crate::axes::Weight::of(crate::embed::kernel(weight)), Some(weight));
     }
-    assert_eq!(crate::axes::Weight::of(crate::swiglu::kernel()), None);
+    assert_eq!(crate::axes::Weight::of(crate::activate::kernel()), None);
     fs::remove_dir_all(&out).unwrap();
     assert!(compile(&out, &out).unwrap_err().to_string().contains("cannot read"));
 }

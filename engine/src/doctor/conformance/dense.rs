@@ -1,15 +1,17 @@
 //! The dense kernels: every weight format, reduction and tile over many shapes.
 
 use parhelion_shaders::{
+    activate as activate_kernel, add as add_kernel,
     axes::{Delta, Reduce, Tile, Weight},
     embed as embed_kernel, gather_rows as gather_kernel, matmul as matmul_kernel, matvec as matvec_kernel, rms_norm as norm_kernel,
-    swiglu as swiglu_kernel,
+    rms_norm_columns as range_norm_kernel, scale_logits as scale_logits_kernel,
 };
 
 use super::Listed;
 use crate::{
-    doctor::dense::{Embedding, Gate, Gathering, Normalisation, Product, Scales, whole_blocks},
+    doctor::dense::{Addition, Embedding, Gate, Gathering, LogitScaling, Normalisation, Product, RangeNormalisation, Scales, whole_blocks},
     exec::DeviceInfo,
+    ops::activate::Activation,
 };
 
 /// Rows of x, rows and columns of the matrix: one of each, whole blocks and tiles, and none of them whole.
@@ -35,13 +37,18 @@ fn products(shapes: &[[u32; 3]], format: Weight) -> impl Iterator<Item = Product
     let (first, step) = if thorough(format) { (0, 1) } else { (1, 2) };
     shapes.iter().skip(first).step_by(step).enumerate().map(move |(i, &[x_rows, rows, cols])| Product {
         y_offset: [0, 7, 32][i % 3],
+        bias: i % 2 == 1,
         ..Product::new(format, x_rows, rows, whole_blocks(format, cols))
     })
 }
 
 /// Magnitudes near the ends of f32: nothing on the way may overflow or be lost.
 fn extreme(format: Weight, x_rows: u32) -> impl Iterator<Item = Product> {
-    [1e30, 1e-30].into_iter().map(move |magnitude| Product { magnitude, ..Product::new(format, x_rows, 37, whole_blocks(format, 200)) })
+    [1e30, 1e-30].into_iter().map(move |magnitude| Product {
+        magnitude,
+        bias: magnitude > 1.0,
+        ..Product::new(format, x_rows, 37, whole_blocks(format, 200))
+    })
 }
 
 /// `matvec` with every reduction.
@@ -59,7 +66,7 @@ pub fn matvec(device: &DeviceInfo, format: Weight) -> Vec<Listed> {
         }
         if thorough(format) {
             let columns = whole_blocks(format, 320);
-            choices.into_iter().for_each(|choice| list(Product::new(format, 1, 70, columns), choice));
+            choices.into_iter().for_each(|choice| list(Product { bias: true, ..Product::new(format, 1, 70, columns) }, choice));
             list(Product::new(format, 1, BEYOND_A_DIMENSION, whole_blocks(format, 32)), (128, 1));
         }
     }
@@ -110,24 +117,67 @@ pub fn rms_norm() -> Vec<Listed> {
             let mut list = |norm: Normalisation| {
                 cases.push(Listed::new(norm_kernel::kernel(delta, reduce), move || norm.case()).large(norm.rows == BEYOND_A_DIMENSION));
             };
-            let plain = Normalisation { delta, reduce, rows: 4, cols: 130, magnitude: 1.0 };
+            let plain = Normalisation { delta, reduce, rows: 4, cols: 130, magnitude: 1.0, delta_scale: 1.0 };
             let shapes = [(1, 1), (3, 3), (2, 511), (5, 576), (2, 4097), (BEYOND_A_DIMENSION, 9)];
             shapes.into_iter().for_each(|(rows, cols)| list(Normalisation { rows, cols, ..plain }));
             // Up to where the sum of squares is still a number, and down to where only eps is left.
             [1e17, 100.0, 1e-4, 1e-22].into_iter().for_each(|magnitude| list(Normalisation { magnitude, ..plain }));
+            list(Normalisation { delta_scale: 0.22, ..plain });
         }
     }
     cases
 }
 
-/// `swiglu`.
-pub fn swiglu() -> Vec<Listed> {
-    let shapes = [(1, 1), (3, 2), (7, 33), (2, 1536), (BEYOND_A_DIMENSION, 129)];
-    let shaped = shapes.into_iter().map(|(rows, cols)| Gate { rows, cols, magnitude: 8.0 });
-    // Where the exponential leaves f32, at either end.
-    let extreme = [1e-20, 200.0, 1e15].into_iter().map(|magnitude| Gate { rows: 4, cols: 100, magnitude });
-    let list = |gate: Gate| Listed::new(swiglu_kernel::kernel(), move || gate.case()).large(gate.rows == BEYOND_A_DIMENSION);
-    shaped.chain(extreme).map(list).collect()
+/// `rms_norm_columns` with every reduction.
+pub fn rms_norm_columns() -> Vec<Listed> {
+    let mut cases = Vec::new();
+    for &reduce in Reduce::ALL {
+        let mut list = |norm: RangeNormalisation| {
+            let listed = Listed::new(range_norm_kernel::kernel(reduce), move || norm.case());
+            cases.push(listed.large(norm.rows == BEYOND_A_DIMENSION));
+        };
+        let plain = RangeNormalisation { reduce, rows: 4, ranges: [96, 32], magnitude: 1.0 };
+        let shapes = [(1, [1, 1]), (3, [3, 5]), (2, [511, 129]), (5, [576, 192]), (BEYOND_A_DIMENSION, [4, 3])];
+        shapes.into_iter().for_each(|(rows, ranges)| list(RangeNormalisation { rows, ranges, ..plain }));
+        [1e17, 1e-4, 1e-22].into_iter().for_each(|magnitude| list(RangeNormalisation { magnitude, ..plain }));
+    }
+    cases
+}
+
+/// `activate` with every function, gated and not.
+pub fn activate() -> Vec<Listed> {
+    let list = |gate: Gate| Listed::new(activate_kernel::kernel(), move || gate.case()).large(gate.rows == BEYOND_A_DIMENSION);
+    let mut cases = Vec::new();
+    for &activation in Activation::ALL {
+        for gated in [true, false] {
+            let shapes = [(1, 1), (3, 2), (7, 33), (2, 1536), (BEYOND_A_DIMENSION, 129)];
+            cases.extend(shapes.map(|(rows, cols)| list(Gate { activation, gated, rows, cols, magnitude: 8.0 })));
+            // Where the exponential leaves f32, at either end.
+            let largest = if activation == Activation::ReluSquared { 1e10 } else { 1e15 };
+            cases.extend([1e-15, 200.0, largest].map(|magnitude| list(Gate { activation, gated, rows: 4, cols: 100, magnitude })));
+        }
+    }
+    cases
+}
+
+/// `add`.
+pub fn add() -> Vec<Listed> {
+    let shapes = [(1, 1, 1.0), (3, 33, 0.22), (7, 576, 1.0), (2, 4097, -2.0), (BEYOND_A_DIMENSION, 129, 1.0)];
+    let list = |(rows, cols, scale)| {
+        let addition = Addition { rows, cols, scale };
+        Listed::new(add_kernel::kernel(), move || addition.case()).large(rows == BEYOND_A_DIMENSION)
+    };
+    shapes.map(list).into()
+}
+
+/// `scale_logits` with and without a cap.
+pub fn scale_logits() -> Vec<Listed> {
+    let shapes = [(1, 1, 1.0), (3, 33, 30.0), (2, 4097, 1000.0), (4, 100, 1e-3), (4, 100, 1e15), (BEYOND_A_DIMENSION, 129, 30.0)];
+    let list = |(rows, cols, magnitude), cap| {
+        let scaling = LogitScaling { rows, cols, scale: if cap == Some(30.0) { 1.0 } else { 0.125 }, cap, magnitude };
+        Listed::new(scale_logits_kernel::kernel(), move || scaling.case()).large(rows == BEYOND_A_DIMENSION)
+    };
+    [None, Some(30.0), Some(0.5)].into_iter().flat_map(|cap| shapes.map(|shape| list(shape, cap))).collect()
 }
 
 /// `gather_rows`.

@@ -42,7 +42,10 @@ pub fn conformance_cases(device: &DeviceInfo) -> Vec<Listed> {
         all.extend(dense::embed(format));
     }
     all.extend(dense::rms_norm());
-    all.extend(dense::swiglu());
+    all.extend(dense::rms_norm_columns());
+    all.extend(dense::activate());
+    all.extend(dense::add());
+    all.extend(dense::scale_logits());
     all.extend(dense::gather_rows());
     all.extend(attention::decode(device));
     all.extend(attention::merge(device));

@@ -132,10 +132,13 @@ fn bindings(bindings: &[(Binding, bool)]) -> String {
         let _ = writeln!(fields, "        pub {name}: {ty},");
         let _ = writeln!(collected, "                {name}: {from}({slot}){},", if *everywhere { "?" } else { "" });
     }
-    for (side, from, access) in [("R", "reads", Access::Read), ("W", "writes", Access::ReadWrite)] {
+    for (side, from, taken, access) in [("R", "reads", "read", Access::Read), ("W", "writes", "write", Access::ReadWrite)] {
         if !bindings.iter().any(|(b, _)| b.access == access) {
             let _ = writeln!(fields, "        /// Nothing is bound this way.\n        pub {from}: core::marker::PhantomData<{side}>,");
-            let _ = writeln!(collected, "                {from}: core::marker::PhantomData,");
+            let _ = writeln!(
+                collected,
+                "                {from}: {{\n                    let _ = &mut {taken};\n                    core::marker::PhantomData\n                }},"
+            );
         }
     }
     format!(

@@ -1,0 +1,229 @@
+//! The decoder that most families share, and how they differ from it: what a [`Block`] and a [`Layer`] say. A family that
+//! differs in these alone is a configuration and names, with [`build`] for its list of operators.
+
+use super::{Config, Name, Reorder};
+use crate::{
+    graph::{Graph, ValueId},
+    ops::{activate::Activation, attention::AttentionShape, rope_table::RopeTable},
+};
+
+/// What all layers of a decoder have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// The gate's function.
+    pub activation: Activation,
+    /// Where blocks are normalised.
+    pub norms: Norms,
+    /// How queries and keys are normalised.
+    pub qk_norm: QkNorm,
+    /// Which products have biases.
+    pub biases: Biases,
+    /// Which projections are published as one tensor.
+    pub joined: Joined,
+}
+
+/// Which ends of a block are normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Norms {
+    /// What a block is given.
+    pub before: bool,
+    /// What a block adds to the residual stream.
+    pub after: bool,
+}
+
+/// RMSNorm of queries and keys before they are rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkNorm {
+    /// There is none.
+    None,
+    /// All heads together.
+    Whole,
+}
+
+/// Which products have biases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Biases {
+    /// Queries, keys and values.
+    pub qkv: bool,
+    /// Attention's output.
+    pub o: bool,
+    /// The feed-forward block's matrices.
+    pub ffn: bool,
+}
+
+/// Which projections are published as one tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Joined {
+    /// Queries, keys and values.
+    pub qkv: bool,
+    /// The gate and what it multiplies.
+    pub gate_up: bool,
+}
+
+/// Numbers that values are multiplied by or kept under.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scales {
+    /// Multiplies embedded tokens.
+    pub embedding: f32,
+    /// Multiplies what blocks add to the residual stream.
+    pub residual: f32,
+    /// Multiplies the scores of attention; none: 1 / sqrt(head_dim).
+    pub attention: Option<f32>,
+    /// Multiplies logits.
+    pub logits: f32,
+    /// What logits approach.
+    pub logit_cap: Option<f32>,
+}
+
+impl Scales {
+    /// Those of a decoder without any.
+    pub const NONE: Self = Self { embedding: 1.0, residual: 1.0, attention: None, logits: 1.0, logit_cap: None };
+}
+
+/// What is a layer's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layer {
+    /// Entries that a row sees, its own the last of them; none: all before it.
+    pub window: Option<u32>,
+    /// How the layer knows positions.
+    pub positions: Positions,
+}
+
+/// How a layer knows positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// By the model's rotary embedding.
+    Rotary,
+    /// By the rotary embedding of layers with a window.
+    LocalRotary,
+}
+
+impl Layer {
+    /// A layer that sees everything.
+    pub const FULL: Self = Self { window: None, positions: Positions::Rotary };
+}
+
+/// Tensors by the names that most families give them. `ffn.norm` is named as by families that normalise what a block is given alone.
+pub(super) const NAMES: &[Name] = &[
+    Name::plain("embed", "token_embd.weight", "model.embed_tokens.weight"),
+    Name::plain("attn.norm", "blk.{i}.attn_norm.weight", "model.layers.{i}.input_layernorm.weight"),
+    Name::plain("attn.q", "blk.{i}.attn_q.weight", "model.layers.{i}.self_attn.q_proj.weight"),
+    Name::plain("attn.k", "blk.{i}.attn_k.weight", "model.layers.{i}.self_attn.k_proj.weight"),
+    Name::plain("attn.v", "blk.{i}.attn_v.weight", "model.layers.{i}.self_attn.v_proj.weight"),
+    Name::plain("attn.qkv", "blk.{i}.attn_qkv.weight", "model.layers.{i}.self_attn.qkv_proj.weight"),
+    Name::plain("attn.o", "blk.{i}.attn_output.weight", "model.layers.{i}.self_attn.o_proj.weight"),
+    Name::plain("attn.q.bias", "blk.{i}.attn_q.bias", "model.layers.{i}.self_attn.q_proj.bias"),
+    Name::plain("attn.k.bias", "blk.{i}.attn_k.bias", "model.layers.{i}.self_attn.k_proj.bias"),
+    Name::plain("attn.v.bias", "blk.{i}.attn_v.bias", "model.layers.{i}.self_attn.v_proj.bias"),
+    Name::plain("attn.o.bias", "blk.{i}.attn_output.bias", "model.layers.{i}.self_attn.o_proj.bias"),
+    Name::plain("attn.q_norm", "blk.{i}.attn_q_norm.weight", "model.layers.{i}.self_attn.q_norm.weight"),
+    Name::plain("attn.k_norm", "blk.{i}.attn_k_norm.weight", "model.layers.{i}.self_attn.k_norm.weight"),
+    Name::plain("ffn.norm", "blk.{i}.ffn_norm.weight", "model.layers.{i}.post_attention_layernorm.weight"),
+    Name::plain("ffn.gate", "blk.{i}.ffn_gate.weight", "model.layers.{i}.mlp.gate_proj.weight"),
+    Name::plain("ffn.up", "blk.{i}.ffn_up.weight", "model.layers.{i}.mlp.up_proj.weight"),
+    Name::plain("ffn.gate_up", "blk.{i}.ffn_up.weight", "model.layers.{i}.mlp.gate_up_proj.weight"),
+    Name::plain("ffn.down", "blk.{i}.ffn_down.weight", "model.layers.{i}.mlp.down_proj.weight"),
+    Name::plain("ffn.gate.bias", "blk.{i}.ffn_gate.bias", "model.layers.{i}.mlp.gate_proj.bias"),
+    Name::plain("ffn.up.bias", "blk.{i}.ffn_up.bias", "model.layers.{i}.mlp.up_proj.bias"),
+    Name::plain("ffn.down.bias", "blk.{i}.ffn_down.bias", "model.layers.{i}.mlp.down_proj.bias"),
+    Name::plain("norm", "output_norm.weight", "model.norm.weight"),
+    Name::plain("output", "output.weight", "lm_head.weight").or("embed"),
+];
+
+/// Queries and keys of families whose GGUF files have the two halves of a head alternate.
+pub(super) const INTERLEAVED: &[Name] = &[
+    Name::plain("attn.q", "blk.{i}.attn_q.weight", "model.layers.{i}.self_attn.q_proj.weight").gguf_rows(Reorder::InterleavedHeads),
+    Name::plain("attn.k", "blk.{i}.attn_k.weight", "model.layers.{i}.self_attn.k_proj.weight").gguf_rows(Reorder::InterleavedHeads),
+    Name::plain("attn.q.bias", "blk.{i}.attn_q.bias", "model.layers.{i}.self_attn.q_proj.bias").gguf_rows(Reorder::InterleavedHeads),
+    Name::plain("attn.k.bias", "blk.{i}.attn_k.bias", "model.layers.{i}.self_attn.k_proj.bias").gguf_rows(Reorder::InterleavedHeads),
+];
+
+/// The residual stream. What a block gives is added where the next one begins, in the same pass as its norm.
+struct Stream<'a> {
+    g: &'a Graph,
+    c: &'a Config,
+    x: ValueId,
+    delta: Option<ValueId>,
+}
+
+impl Stream<'_> {
+    /// The stream normalised with the weight `name`.
+    fn normalised(&mut self, name: &'static str) -> ValueId {
+        self.g.add_scaled_rms_norm(self.x, self.delta.take(), self.c.scales.residual, name, self.c.norm_eps)
+    }
+
+    /// The stream as it is.
+    fn plain(&mut self) -> ValueId {
+        if let Some(delta) = self.delta.take() {
+            self.g.add_scaled(self.x, delta, self.c.scales.residual);
+        }
+        self.x
+    }
+
+    /// One block with the norms that the family has; their names.
+    fn block(&mut self, before: &'static str, after: &'static str, body: impl FnOnce(ValueId) -> ValueId) {
+        let Norms { before: normalise_input, after: normalise_output } = self.c.block.norms;
+        let input = if normalise_input { self.normalised(before) } else { self.plain() };
+        let output = body(input);
+        self.delta = Some(if normalise_output { self.g.rms_norm(output, after, self.c.norm_eps) } else { output });
+    }
+}
+
+/// Lists the operators of a decoder.
+pub(super) fn build(g: &Graph, c: &Config) {
+    let global = g.rope_table(&c.rope, c.context);
+    let local = c.local_rope.as_ref().map(|rope| g.rope_table(rope, c.context));
+    let x = g.embed("embed", c.vocab, c.hidden, c.scales.embedding);
+    let mut stream = Stream { g, c, x, delta: None };
+    for (i, layer) in (0..c.layers).zip(&c.per_layer) {
+        g.layer(i);
+        let rope = match layer.positions {
+            Positions::Rotary => &global,
+            Positions::LocalRotary => local.as_ref().unwrap_or(&global),
+        };
+        stream.block("attn.norm", "attn.post_norm", |h| attention(g, c, h, layer.window, rope));
+        stream.block("ffn.norm", "ffn.post_norm", |h| feed_forward(g, c, h));
+    }
+    g.outside_layers();
+    let h = g.gather_outputs(stream.normalised("norm"));
+    let logits = g.linear(h, &[("output", c.vocab)]);
+    if c.scales.logits != 1.0 || c.scales.logit_cap.is_some() {
+        g.scale_logits(logits, c.scales.logits, c.scales.logit_cap);
+    }
+    g.set_logits(logits);
+    g.sample(logits);
+}
+
+/// `names` where there are biases.
+fn biases<'a>(there: bool, names: &'a [&'static str]) -> &'a [&'static str] {
+    if there { names } else { &[] }
+}
+
+fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: &RopeTable) -> ValueId {
+    let block = &c.block;
+    let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
+    let qkv = if block.joined.qkv {
+        g.linear(h, &[("attn.qkv", q + 2 * kv)])
+    } else {
+        let names = biases(block.biases.qkv, &["attn.q.bias", "attn.k.bias", "attn.v.bias"]);
+        g.linear_with_bias(h, &[("attn.q", q), ("attn.k", kv), ("attn.v", kv)], names)
+    };
+    if block.qk_norm == QkNorm::Whole {
+        g.rms_norm_columns(qkv, [("attn.q_norm", q), ("attn.k_norm", kv)], c.norm_eps);
+    }
+    let shape = AttentionShape { q_heads: c.heads, kv_heads: c.kv_heads, head_dim: c.head_dim, window, scale: c.scales.attention };
+    let layer = g.rope_kv(qkv, &shape, rope);
+    let a = g.attention(qkv, &shape, layer);
+    g.linear_with_bias(a, &[("attn.o", c.hidden)], biases(block.biases.o, &["attn.o.bias"]))
+}
+
+fn feed_forward(g: &Graph, c: &Config, h: ValueId) -> ValueId {
+    let block = &c.block;
+    let gate_up = if block.joined.gate_up {
+        g.linear(h, &[("ffn.gate_up", 2 * c.ffn)])
+    } else {
+        g.linear_with_bias(h, &[("ffn.gate", c.ffn), ("ffn.up", c.ffn)], biases(block.biases.ffn, &["ffn.gate.bias", "ffn.up.bias"]))
+    };
+    let inner = g.gated(gate_up, block.activation);
+    g.linear_with_bias(inner, &[("ffn.down", c.hidden)], biases(block.biases.ffn, &["ffn.down.bias"]))
+}
