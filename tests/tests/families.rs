@@ -21,20 +21,10 @@ use safetensors::SafeTensors;
 
 /// Checkpoints that cannot be run yet: what the error says of the repository and of the GGUF file; none where that one runs.
 const UNSUPPORTED: &[(&str, [Option<&str>; 2])] = &[
-    ("llama_bias", [Some("`attention_bias`"), Some("attn_k.bias")]),
-    ("mistral", [Some(UNKNOWN), None]),
-    ("gemma", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("gemma2", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("gemma3", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("glm4", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("granite", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("ministral3", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("olmo2", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("phi3", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("phi3_short", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("qwen2", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("qwen3", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("smollm3", [Some(UNKNOWN), Some(UNKNOWN)]),
+    ("phi3", [Some("longrope"), Some("rope_factors")]),
+    ("phi3_short", [Some("longrope"), Some("rope_factors")]),
 ];
 
 /// What is said of an architecture that no family has.

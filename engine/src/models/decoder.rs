@@ -4,7 +4,12 @@
 use super::{Config, Name, Reorder};
 use crate::{
     graph::{Graph, ValueId},
-    ops::{activate::Activation, attention::AttentionShape, rope_table::RopeTable},
+    ops::{
+        activate::Activation,
+        attention::AttentionShape,
+        rope_kv::{HeadNorm, HeadSetup},
+        rope_table::RopeTable,
+    },
 };
 
 /// What all layers of a decoder have in common.
@@ -36,6 +41,8 @@ pub struct Norms {
 pub enum QkNorm {
     /// There is none.
     None,
+    /// Each head by itself, with one weight for all.
+    Heads,
     /// All heads together.
     Whole,
 }
@@ -96,6 +103,8 @@ pub enum Positions {
     Rotary,
     /// By the rotary embedding of layers with a window.
     LocalRotary,
+    /// Not at all.
+    None,
 }
 
 impl Layer {
@@ -178,8 +187,9 @@ pub(super) fn build(g: &Graph, c: &Config) {
     for (i, layer) in (0..c.layers).zip(&c.per_layer) {
         g.layer(i);
         let rope = match layer.positions {
-            Positions::Rotary => &global,
-            Positions::LocalRotary => local.as_ref().unwrap_or(&global),
+            Positions::Rotary => Some(&global),
+            Positions::LocalRotary => Some(local.as_ref().unwrap_or(&global)),
+            Positions::None => None,
         };
         stream.block("attn.norm", "attn.post_norm", |h| attention(g, c, h, layer.window, rope));
         stream.block("ffn.norm", "ffn.post_norm", |h| feed_forward(g, c, h));
@@ -199,7 +209,7 @@ fn biases<'a>(there: bool, names: &'a [&'static str]) -> &'a [&'static str] {
     if there { names } else { &[] }
 }
 
-fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: &RopeTable) -> ValueId {
+fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: Option<&RopeTable>) -> ValueId {
     let block = &c.block;
     let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
     let qkv = if block.joined.qkv {
@@ -212,7 +222,8 @@ fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: &Rope
         g.rms_norm_columns(qkv, [("attn.q_norm", q), ("attn.k_norm", kv)], c.norm_eps);
     }
     let shape = AttentionShape { q_heads: c.heads, kv_heads: c.kv_heads, head_dim: c.head_dim, window, scale: c.scales.attention };
-    let layer = g.rope_kv(qkv, &shape, rope);
+    let norm = (block.qk_norm == QkNorm::Heads).then(|| HeadNorm::new("attn.q_norm", "attn.k_norm", c.norm_eps));
+    let layer = g.rope_kv(qkv, &shape, HeadSetup { norm, rope });
     let a = g.attention(qkv, &shape, layer);
     g.linear_with_bias(a, &[("attn.o", c.hidden)], biases(block.biases.o, &["attn.o.bias"]))
 }

@@ -17,6 +17,7 @@ mod config;
 mod convert;
 mod decoder;
 mod gemma;
+mod gemma3;
 mod glm4;
 mod granite;
 mod llama;
@@ -25,6 +26,8 @@ mod names;
 mod olmo2;
 mod phi3;
 mod qwen2;
+mod qwen3;
+mod smollm3;
 
 pub use config::{Config, Keys};
 pub(crate) use convert::{GgufTensor, in_gguf};
@@ -32,8 +35,19 @@ pub use decoder::{Biases, Block, Joined, Layer, Norms, Positions, QkNorm, Scales
 pub use names::{Name, Published, Reorder, Transform};
 
 /// Every family, in the order in which `parhelion` lists them.
-pub static FAMILIES: &[&Family] =
-    &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &gemma::FAMILY, &phi3::FAMILY, &granite::FAMILY, &olmo2::FAMILY, &glm4::FAMILY];
+pub static FAMILIES: &[&Family] = &[
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &smollm3::FAMILY,
+    &gemma::FAMILY,
+    &gemma3::FAMILY,
+    &phi3::FAMILY,
+    &granite::FAMILY,
+    &olmo2::FAMILY,
+    &glm4::FAMILY,
+];
 
 /// A model family.
 #[derive(Debug)]

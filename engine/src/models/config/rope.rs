@@ -7,6 +7,8 @@ use crate::ops::rope_table::{self, Pairing, RopeConfig, RopeScaling};
 
 const DIMS: Key = Key::gguf("rope.dimension_count");
 const BASE: Key = Key::gguf("rope.freq_base");
+/// The base of layers with a window that have their own.
+const LOCAL_BASE: Key = Key::new("rope.freq_base_swa", "rope_local_base_freq");
 const KIND: Key = Key::gguf("rope.scaling.type");
 const FACTOR: Key = Key::gguf("rope.scaling.factor");
 const ORIGINAL: Key = Key::gguf("rope.scaling.original_context_length");
@@ -22,6 +24,16 @@ impl Keys<'_> {
             Dialect::Gguf => self.gguf_rope(head_dim),
             Dialect::HuggingFace => HfRope { metadata: self.metadata, object: hf_object(self.metadata) }.read(head_dim, context),
         }
+    }
+
+    /// The rotary embedding of layers with a window, where those have their own: never stretched.
+    pub(in super::super) fn local_rope(&self, head_dim: u32) -> Result<RopeConfig, LoadError> {
+        let current = Key::hf("rope_parameters.sliding_attention.rope_theta");
+        let theta = match self.optional_positive(current)? {
+            Some(theta) => theta,
+            None => self.positive(LOCAL_BASE, THETA)?,
+        };
+        Ok(RopeConfig::new(f64::from(theta), head_dim, Pairing::Half))
     }
 
     fn gguf_rope(&self, head_dim: u32) -> Result<RopeConfig, LoadError> {
@@ -79,10 +91,12 @@ fn rope_factors(rope: &RopeConfig) -> Result<Vec<f32>, rope_table::RopeError> {
     Ok(plain.iter().zip(scaled).map(|(plain, scaled)| (plain / scaled) as f32).collect())
 }
 
-/// The object that describes scaling; from version 5 of `transformers` it holds the base of the frequencies too.
+/// The object that describes scaling; from version 5 of `transformers` it holds the base of the frequencies too, and there is one a
+/// kind of layer where those differ.
 fn hf_object(metadata: &Metadata) -> &'static str {
-    let current = ["rope_parameters.rope_type", "rope_parameters.rope_theta"].iter().any(|key| metadata.contains(key));
-    if current { "rope_parameters" } else { "rope_scaling" }
+    let objects = ["rope_parameters.full_attention", "rope_parameters"];
+    let has = |object: &&str| ["rope_type", "rope_theta"].iter().any(|key| metadata.contains(&format!("{object}.{key}")));
+    objects.into_iter().find(has).unwrap_or("rope_scaling")
 }
 
 /// config.json's account of rotary positions. Names and defaults: `transformers`, `modeling_rope_utils.py`.
