@@ -4,7 +4,7 @@
 //   s[q, j] = scale * dot(q, k[j]);  m = max s;  l = sum 2^(s - m);  o = sum 2^(s - m) * v[j]   (log2(e) is in `scale`)
 // Grid: x = KV head * chunks + chunk of its queries, y = split, counted from the first that the row needs, z = row.
 // Splits past the row's last return at once.
-// Needs: WG a multiple of 64 and at least PAIRS; at most 8 queries a chunk.
+// Needs: WG a multiple of 64 and at least PAIRS; at most 8 queries a chunk, 4 where PAIRS > 128.
 #import kv
 #import span
 #import attention
@@ -24,8 +24,10 @@ struct Params {
     pages_per_sequence: u32,
     // Entries that a row sees, its own the last of them; 0: all before it.
     window: u32,
-    // Multiplies the scores: 1/sqrt(head_dim) * log2(e) as a rule.
+    // Multiplies the queries: 1/sqrt(head_dim) * log2(e) as a rule, 1/sqrt(head_dim) / cap where scores have a cap.
     scale: f32,
+    // The cap of scores times log2(e), where they have one.
+    cap: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

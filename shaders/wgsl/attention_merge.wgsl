@@ -1,6 +1,8 @@
 // Joins the splits of attention_decode: y[row, head] = sum 2^(m_s - m) o_s / sum 2^(m_s - m) l_s over splits s, m = max m_s.
+// A head's sink is one more m_s, with l_s = 1 and o_s = 0.
 // Grid: x = query head, y = 1, z = row.
 // Needs: WG a multiple of 16 and at least PAIRS; SPLIT the WG of attention_decode. A row that attends to nothing gives zeros.
+#import sinks
 #import span
 
 struct Params {
@@ -40,9 +42,9 @@ var<workgroup> factors: array<f32, WG>;
 var<workgroup> cuts: array<f32, CUTS>;
 var<workgroup> shares: array<vec2<f32>, WG>;
 
-// The largest score of all splits.
-fn largest_score(base: u32, count: u32, index: u32) -> f32 {
-    var largest = LOWEST;
+// The largest score of all splits and the sink.
+fn largest_score(head: u32, base: u32, count: u32, index: u32) -> f32 {
+    var largest = sink(head);
     for (var split = index; split < count; split += WG) {
         largest = max(largest, parts[base + split * (PAIRS + 1u) + PAIRS].x);
     }
@@ -89,7 +91,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first_split = span.begin / SPLIT;
     let count = min(select(0u, (span.end + SPLIT - 1u) / SPLIT - first_split, span.begin < span.end), params.splits);
     let base = (row * params.q_heads + group.x) * params.splits * (PAIRS + 1u);
-    let largest = largest_score(base, count, index);
+    let largest = largest_score(group.x, base, count, index);
 
     let share = index / PAIRS;
     let pair = index % PAIRS;
@@ -122,6 +124,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     if index < PAIRS {
         var all = 0.0;
+        if SINKS {
+            all = exp2(sink(group.x) - largest);
+        }
         for (var i = 0u; i < CUTS; i++) {
             all += cuts[i];
         }

@@ -3,9 +3,11 @@
 // pages outside the bounds of all rows are not visited.
 //   s[r, j] = scale * dot(q[r], k[j]);  y[r] = sum 2^(s - m) * v[j] / sum 2^(s - m);  m = max s   (log2(e) is in `scale`)
 // Grid: x = query head, y = tile of rows, z = 1.
-// Needs: WG = 128, two invocations a key; TILE = 16, or 8 where PAIRS > 64; PAIRS <= 128; VALUE_FOURS = 2 where PAIRS > 32.
+// Needs: WG = 128, two invocations a key; TILE = 16, or 8 where PAIRS > 64; VALUE_FOURS = 2 where PAIRS > 32. Where PAIRS > 128:
+// WG = 256, TILE = 4, VALUE_FOURS = 1.
 // A row that attends to nothing gives zeros.
 #import kv
+#import sinks
 #import span
 #import attention
 
@@ -24,8 +26,10 @@ struct Params {
     pages_per_sequence: u32,
     // Entries that a row sees, its own the last of them; 0: all before it.
     window: u32,
-    // Multiplies the scores: 1/sqrt(head_dim) * log2(e) as a rule.
+    // Multiplies the queries: 1/sqrt(head_dim) * log2(e) as a rule, 1/sqrt(head_dim) / cap where scores have a cap.
     scale: f32,
+    // The cap of scores times log2(e), where they have one.
+    cap: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -42,8 +46,8 @@ override PAIRS: u32 = 32u;
 // Rows of a tile.
 override TILE: u32 = 16u;
 override TILE_FOURS: u32 = TILE / 4u;
-// Fours of rows of one invocation in the scores: half of the tile.
-override KEY_FOURS: u32 = TILE / 8u;
+// Fours of rows of one invocation in the scores: half of the tile, of a tile of 4 the whole.
+override KEY_FOURS: u32 = (TILE + 7u) / 8u;
 // Fours of rows of one invocation in the sums, 1 or 2: WG / PAIRS groups of invocations must cover the tile.
 override VALUE_FOURS: u32 = 1u;
 // Lengths of the workgroup arrays, which take named overrides.
@@ -160,26 +164,46 @@ fn maxima(largest: Eight, four: u32) -> Eight {
 fn weigh_page(softmax: ptr<function, Softmax>, bounds: Bounds, tile: u32, first_entry: u32, span: Span, index: u32) {
     let key = index % PAGE;
     let four = (index / PAGE) * KEY_FOURS;
+    let scores_here = four < TILE_FOURS;
     let entry = first_entry + key;
     let valid_a = (vec4(entry) >= bounds.begin_a) & (vec4(entry) < bounds.end_a);
     let valid_b = (vec4(entry) >= bounds.begin_b) & (vec4(entry) < bounds.end_b);
     var scores = Eight(vec4(LOWEST), vec4(LOWEST));
     var value_scale = 1.0;
-    if entry >= span.begin && entry < span.end {
+    if scores_here && entry >= span.begin && entry < span.end {
         let products = key_scores(tile, key, four);
         scores.a = select(vec4(LOWEST), products.a, valid_a);
         scores.b = select(vec4(LOWEST), products.b, valid_b);
         value_scale = v_scale(tile, key);
     }
     let at = key * TILE_FOURS + four;
-    weights[at] = scores.a;
-    if KEY_FOURS > 1u {
-        weights[at + 1u] = scores.b;
+    if scores_here {
+        weights[at] = scores.a;
+        if KEY_FOURS > 1u {
+            weights[at + 1u] = scores.b;
+        }
     }
     workgroupBarrier();
     cut_maxima(index);
     workgroupBarrier();
 
+    if scores_here {
+        weigh_scores(softmax, scores, valid_a, valid_b, value_scale, key, four);
+    }
+    workgroupBarrier();
+}
+
+// The weights of one key for the fours from `four` on, from its scores and the page's maxima.
+fn weigh_scores(
+    softmax: ptr<function, Softmax>,
+    scores: Eight,
+    valid_a: vec4<bool>,
+    valid_b: vec4<bool>,
+    value_scale: f32,
+    key: u32,
+    four: u32,
+) {
+    let at = key * TILE_FOURS + four;
     let old = (*softmax).largest;
     let largest = maxima(old, four);
     let factor_a = exp2(old.a - largest.a);
@@ -199,7 +223,6 @@ fn weigh_page(softmax: ptr<function, Softmax>, bounds: Bounds, tile: u32, first_
         }
     }
     (*softmax).largest = largest;
-    workgroupBarrier();
 }
 
 // Scales the sums of the fours from `four` on by the page's factors.
@@ -240,7 +263,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let sum_four = (index / PAIRS) * VALUE_FOURS;
     let pair = index % PAIRS;
     let sums = sum_four < TILE_FOURS;
-    var softmax = Softmax(Eight(vec4(LOWEST), vec4(LOWEST)), Eight());
+    // The sink is the first score. Sums are those of an invocation's own keys, so one of them counts it.
+    let counted = vec4(select(0.0, 1.0, SINKS && index % PAGE == 0u));
+    var softmax = Softmax(Eight(vec4(sink(head)), vec4(sink(head))), Eight(counted, counted));
     var sum = ValueSum();
     for (var first = first_row; first < last_row; ) {
         let last = segment_end(first, last_row);
@@ -261,10 +286,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         first = last;
     }
 
-    let at = (index % PAGE) * TILE_FOURS + key_four;
-    weights[at] = softmax.sum.a;
-    if KEY_FOURS > 1u {
-        weights[at + 1u] = softmax.sum.b;
+    if key_four < TILE_FOURS {
+        let at = (index % PAGE) * TILE_FOURS + key_four;
+        weights[at] = softmax.sum.a;
+        if KEY_FOURS > 1u {
+            weights[at + 1u] = softmax.sum.b;
+        }
     }
     workgroupBarrier();
     if sums {

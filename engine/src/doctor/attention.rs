@@ -4,7 +4,7 @@ use parhelion_shaders::{attention_decode, attention_merge, attention_prefill, ax
 
 use super::{Bound, Case, Operand, Rng};
 use crate::ops::{
-    attention::{AttentionShape, SPLIT, prefill_constants},
+    attention::AttentionShape,
     kv::{Half, KvLayout, PAGE, tile_words},
 };
 
@@ -23,6 +23,8 @@ pub struct AttentionSetup {
     pub sequences: Vec<(u32, u32)>,
     /// First entry that rows attend to.
     pub begin: u32,
+    /// Whether rows attend to the whole of their sequence, as in encoders, rather than to what is before them.
+    pub whole: bool,
     /// Largest magnitude of values.
     pub magnitude: f32,
     /// Makes the data.
@@ -48,15 +50,25 @@ const QUERY: f32 = 3.0;
 impl AttentionSetup {
     /// One sequence that ends with `rows` rows, causal and without a window.
     pub fn new(format: Kv, [q_heads, kv_heads, head_dim]: [u32; 3], entries: u32, rows: u32) -> Self {
-        let shape = AttentionShape { q_heads, kv_heads, head_dim, window: None, scale: None };
-        Self { shape, format, sequences: vec![(entries, rows)], begin: 0, magnitude: 1.0, seed: 1 }
+        Self {
+            shape: AttentionShape::new(q_heads, kv_heads, head_dim),
+            format,
+            sequences: vec![(entries, rows)],
+            begin: 0,
+            whole: false,
+            magnitude: 1.0,
+            seed: 1,
+        }
     }
 
     fn label(&self) -> String {
         let Self { shape, sequences, begin, magnitude, .. } = self;
-        let AttentionShape { q_heads, kv_heads, head_dim, window, .. } = shape;
+        let AttentionShape { q_heads, kv_heads, head_dim, window, softcap, sinks, .. } = shape;
+        let sinks = if sinks.is_some() { ", sinks" } else { "" };
+        let whole = if self.whole { ", all of it seen" } else { "" };
         format!(
-            "{q_heads}:{kv_heads} heads of {head_dim}, sequences (entries, rows) {sequences:?} from {begin}, window {window:?}, values to {magnitude:e}"
+            "{q_heads}:{kv_heads} heads of {head_dim}, sequences (entries, rows) {sequences:?} from {begin}{whole}, window {window:?}, cap \
+             {softcap:?}{sinks}, values to {magnitude:e}"
         )
     }
 
@@ -95,16 +107,16 @@ impl AttentionSetup {
     }
 
     fn rows(&self) -> Vec<Row> {
-        let row = |sequence: usize, slot: u32| Row {
+        let row = |sequence: usize, slot: u32, entries: u32| Row {
             token: 0,
             sequence: sequence as u32,
             slot,
             begin: self.begin.min(slot),
-            end: slot + 1,
+            end: if self.whole { entries } else { slot + 1 },
             position: [slot, slot + 1, slot + 2],
         };
         let sequences = self.sequences.iter().enumerate();
-        sequences.flat_map(|(i, &(entries, rows))| (entries - rows..entries).map(move |slot| row(i, slot))).collect()
+        sequences.flat_map(|(i, &(entries, rows))| (entries - rows..entries).map(move |slot| row(i, slot, entries))).collect()
     }
 
     /// The step with every entry of every sequence in the cache.
@@ -136,26 +148,37 @@ impl AttentionSetup {
         self.shape.splits(self.sequences.iter().map(|(entries, _)| *entries).max().unwrap_or(1))
     }
 
+    /// A score for the sink of each query head, where they have one.
+    fn sinks(&self) -> Option<Vec<f32>> {
+        let mut rng = Rng::new(self.seed.wrapping_add(4));
+        self.shape.sinks.map(|_| rng.floats(self.shape.q_heads as usize, 2.0))
+    }
+
+    /// The error of scores and, relatively, of their exponentials: that of a product and of the tangent times the cap.
+    fn score_error(&self) -> f32 {
+        1e-5 + self.shape.softcap.map_or(0.0, |cap| 1e-6 * cap)
+    }
+
     /// `attention_decode`.
     pub fn decode(&self) -> Case {
         let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
         let (step, splits, pairs, group) = (self.filled(), self.splits(), self.shape.pairs(), self.shape.group());
-        let (chunks, queries) = self.shape.query_chunks();
+        let ((chunks, _), (scale, cap)) = (self.shape.query_chunks(), self.shape.score_scale());
         let part = 2 * (pairs as usize + 1);
         let parts = step.rows.len() * (q_heads * splits) as usize * part;
-        let magnitude = self.magnitude;
+        let (error, most) = (self.score_error(), self.shape.split() as f32 * self.magnitude);
         let bound = Bound::each(move |index, expected| match index % part {
-            m if m == part - 2 => 1e-5,
-            l if l == part - 1 => 1e-5 * expected,
-            _ => 1e-5 * SPLIT as f32 * magnitude,
+            m if m == part - 2 => error,
+            l if l == part - 1 => error * expected,
+            _ => error * most,
         });
         Case {
             label: self.label(),
             reason: "scores are sums of head_dim products up to 3, right to a few 1e-6, and exp2 to about as much: 1e-5 of the largest \
-                     score and of sums of up to 128 weights up to 1",
+                     score and of sums of up to 128 or 256 weights up to 1; a cap multiplies the error of tanh",
             call: attention_decode::call(
                 self.format,
-                attention_decode::Constants { wg: SPLIT, pairs, queries },
+                self.shape.decode_constants(),
                 attention_decode::Params {
                     stride: step.stride,
                     q_heads,
@@ -164,7 +187,8 @@ impl AttentionSetup {
                     splits,
                     pages_per_sequence: step.pages_per_sequence,
                     window: window.unwrap_or(0),
-                    scale: self.shape.score_scale(),
+                    scale,
+                    cap,
                 },
                 attention_decode::Bindings {
                     rows: Operand::new(&step.rows),
@@ -195,7 +219,8 @@ impl AttentionSetup {
             label: self.label(),
             reason: "a quotient of sums over splits: 1e-5 of the largest value is a hundred roundings",
             call: attention_merge::call(
-                attention_merge::Constants { pairs, split: SPLIT, ..Default::default() },
+                self.shape.sinks_axis(),
+                self.shape.merge_constants(),
                 attention_merge::Params {
                     stride,
                     q_heads,
@@ -207,6 +232,7 @@ impl AttentionSetup {
                     rows: Operand::new(&step.rows),
                     parts: Operand::new(&parts),
                     y: self.output(step.rows.len(), Bound::absolute(1e-5 * self.magnitude)),
+                    sinks: self.sinks().map(|sinks| Operand::new(&sinks)),
                 },
                 [q_heads, 1, step.rows.len() as u32],
             ),
@@ -217,14 +243,15 @@ impl AttentionSetup {
     pub fn prefill(&self) -> Case {
         let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
         let step = self.filled();
-        let constants = prefill_constants(self.shape.pairs());
+        let (constants, (scale, cap)) = (self.shape.prefill_constants(), self.shape.score_scale());
         let rows = step.rows.len() as u32;
-        let error = self.magnitude * (1e-5 + 3e-7 * (self.longest() as f32).sqrt());
+        let error = self.magnitude * (self.score_error() + 3e-7 * (self.longest() as f32).sqrt());
         Case {
             label: self.label(),
             reason: "a mean of values under weights that are right to a few 1e-6, summed with one rounding an entry",
             call: attention_prefill::call(
                 self.format,
+                self.shape.sinks_axis(),
                 constants,
                 attention_prefill::Params {
                     rows,
@@ -234,7 +261,8 @@ impl AttentionSetup {
                     group: self.shape.group(),
                     pages_per_sequence: step.pages_per_sequence,
                     window: window.unwrap_or(0),
-                    scale: self.shape.score_scale(),
+                    scale,
+                    cap,
                 },
                 attention_prefill::Bindings {
                     rows: Operand::new(&step.rows),
@@ -243,6 +271,7 @@ impl AttentionSetup {
                     k_cache: Operand::new(&step.keys),
                     v_cache: Operand::new(&step.values),
                     y: self.output(step.rows.len(), Bound::absolute(error)),
+                    sinks: self.sinks().map(|sinks| Operand::new(&sinks)),
                 },
                 [q_heads, rows.div_ceil(constants.tile), 1],
             ),

@@ -28,8 +28,9 @@ fn floats(outcome: &Outcome, name: &str) -> Vec<f32> {
 
 /// Softmax attention of every row and query head, from the stored heads.
 fn expected(setup: &AttentionSetup) -> Vec<Vec<f64>> {
-    let AttentionShape { q_heads, kv_heads, head_dim, window, .. } = setup.shape;
-    let (step, dim) = (setup.filled(), head_dim as usize);
+    let AttentionShape { q_heads, kv_heads, head_dim, window, softcap, .. } = setup.shape;
+    let (step, dim, sinks) = (setup.filled(), head_dim as usize, setup.sinks());
+    let capped = |score: f64| softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh());
     let before = |sequence: u32| setup.sequences[..sequence as usize].iter().map(|(entries, _)| entries).sum::<u32>();
     let mut all = Vec::new();
     for (row, qkv) in step.rows.iter().zip(step.qkv.chunks_exact(step.stride as usize)) {
@@ -38,10 +39,13 @@ fn expected(setup: &AttentionSetup) -> Vec<Vec<f64>> {
             let kv_head = head / (q_heads / kv_heads) as usize;
             let stored = |entry: u32| &step.stored[(before(row.sequence) + entry) as usize * kv_heads as usize + kv_head];
             let dot = |key: &[f32]| query.iter().zip(key).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>();
-            let weights: Vec<f64> = (first..row.end).map(|entry| (dot(&stored(entry)[0]) / f64::from(head_dim).sqrt()).exp()).collect();
+            let score = |entry: u32| capped(dot(&stored(entry)[0]) / f64::from(head_dim).sqrt());
+            let weights: Vec<f64> = (first..row.end).map(|entry| score(entry).exp()).collect();
+            let sink = sinks.as_ref().map_or(0.0, |sinks| f64::from(sinks[head]).exp());
+            let total = sink + weights.iter().sum::<f64>();
             let mut output = vec![0.0; dim];
             for (entry, weight) in (first..row.end).zip(&weights) {
-                let share = weight / weights.iter().sum::<f64>();
+                let share = weight / total;
                 output.iter_mut().zip(&stored(entry)[1]).for_each(|(sum, &v)| *sum += share * f64::from(v));
             }
             all.push(output);
@@ -73,6 +77,10 @@ fn setups() -> Vec<AttentionSetup> {
         let base = AttentionSetup { sequences: vec![(70, 3), (1, 1), (300, 2)], ..AttentionSetup::new(format, [6, 2, 10], 1, 1) };
         let windowed = AttentionShape { window: Some(100), ..base.shape };
         setups.push(AttentionSetup { shape: windowed, ..base.clone() });
+        setups.push(AttentionSetup { shape: AttentionShape { softcap: Some(0.7), ..base.shape }, ..base.clone() });
+        setups.push(AttentionSetup { shape: AttentionShape { sinks: Some("sinks"), ..base.shape }, ..base.clone() });
+        setups.push(AttentionSetup { shape: AttentionShape { softcap: Some(2.0), sinks: Some("sinks"), ..windowed }, ..base.clone() });
+        setups.push(AttentionSetup { whole: true, ..base.clone() });
         setups.push(AttentionSetup { begin: 65, magnitude: 1e6, ..base.clone() });
         setups.push(base);
     }

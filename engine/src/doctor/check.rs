@@ -19,7 +19,10 @@ use super::{
 use crate::{
     cpu::CpuExecutor,
     exec::{DeviceInfo, ExecError, Executor, Serial},
-    ops::rope_table::{Pairing, RopeConfig, RopeTable},
+    ops::{
+        attention::AttentionShape,
+        rope_table::{Pairing, RopeConfig, RopeTable},
+    },
 };
 
 /// What came of one case of a kernel variant.
@@ -155,7 +158,10 @@ fn around_the_cache() -> Vec<Case> {
     for &format in Kv::ALL {
         let one = AttentionSetup::new(format, [6, 2, 64], 1, 1);
         let setup = AttentionSetup { sequences: vec![(5, 2), (200, 3)], ..one };
-        cases.extend([setup.decode(), setup.merge(), setup.prefill()]);
+        let full = AttentionShape { softcap: Some(1.0), sinks: Some("sinks"), ..setup.shape };
+        for setup in [setup.clone(), AttentionSetup { shape: full, ..setup.clone() }] {
+            cases.extend([setup.decode(), setup.merge(), setup.prefill()]);
+        }
         let table = RopeTable::new(&RopeConfig::new(1e4, 48, Pairing::Half), 512);
         for (table, &reduce) in table.iter().flat_map(|table| Reduce::ALL.iter().map(move |reduce| (table, reduce))) {
             cases.extend(Norms::ALL.map(|norms| setup.rope(reduce, norms, table)));

@@ -3,7 +3,7 @@
 
 use parhelion_shaders::{
     Call, Kernel, activate, attention_decode, attention_prefill,
-    axes::{Delta, Kv, Reduce, Tile, Weight},
+    axes::{Delta, Kv, Reduce, Sinks, Tile, Weight},
     matmul, matvec, rope_kv, scale_logits,
 };
 
@@ -18,8 +18,11 @@ use super::{
 use crate::{
     cpu::CpuExecutor,
     exec::{ExecError, Executor, Serial},
-    ops::activate::Activation,
-    ops::rope_table::{Pairing, RopeConfig, RopeTable},
+    ops::{
+        activate::Activation,
+        attention::AttentionShape,
+        rope_table::{Pairing, RopeConfig, RopeTable},
+    },
     quantise::QuantType,
     recording::Recording,
 };
@@ -110,17 +113,24 @@ fn quantisation_of(kernel: &Kernel) -> Option<Quantisation> {
 /// Two sequences, one longer than a split.
 fn around_the_cache<B>(call: &Call<B>) -> Option<Case> {
     let kernel = call.kernel;
-    let setup = |pairs: u32, group: u32, format| {
+    let with_sinks = Sinks::of(kernel) == Some(Sinks::Heads);
+    let capped = |pairs: u32, group: u32, softcap: bool, format| {
         let one = AttentionSetup::new(format, [2 * group, 2, 2 * pairs], 1, 1);
-        AttentionSetup { sequences: vec![(5, 2), (140, 3)], ..one }
+        let (softcap, sinks) = (softcap.then_some(2.0), with_sinks.then_some("sinks"));
+        let shape = AttentionShape { softcap, sinks, ..one.shape };
+        AttentionSetup { shape, sequences: vec![(5, 2), (140, 3)], ..one }
     };
+    let setup = |pairs, group, format| capped(pairs, group, false, format);
     Some(match kernel.name {
         "attention_decode" => {
             let used = attention_decode::constants(call);
-            setup(used.pairs, used.queries, Kv::of(kernel)?).decode()
+            capped(used.pairs, used.queries, used.softcap, Kv::of(kernel)?).decode()
         }
         "attention_merge" => setup(parhelion_shaders::attention_merge::constants(call).pairs, 3, Kv::F32).merge(),
-        "attention_prefill" => setup(attention_prefill::constants(call).pairs, 3, Kv::of(kernel)?).prefill(),
+        "attention_prefill" => {
+            let used = attention_prefill::constants(call);
+            capped(used.pairs, 3, used.softcap, Kv::of(kernel)?).prefill()
+        }
         "rope_kv" => {
             let used = rope_kv::constants(call);
             let pairing = if used.interleaved { Pairing::Interleaved } else { Pairing::Half };

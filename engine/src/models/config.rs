@@ -3,7 +3,10 @@
 use parhelion_loader::{Array, Checkpoint, Dialect, LoadError, Metadata, Value};
 
 use super::decoder::{Block, Layer, Scales};
-use crate::ops::rope_table::{MAX_POSITIONS, RopeConfig};
+use crate::ops::{
+    attention::MAX_HEAD_DIM,
+    rope_table::{MAX_POSITIONS, RopeConfig},
+};
 
 mod block;
 mod rope;
@@ -190,8 +193,8 @@ impl<'a> Keys<'a> {
         if heads % kv_heads != 0 {
             return Err(self.bad(KV_HEADS, format!("a divisor of the {heads} heads"), kv_heads));
         }
-        let head_dim = self.even(HEAD_DIM, 2..=256, hidden / heads)?;
-        let value_dim = self.size(VALUE_DIM, 2..=256, Some(head_dim))?;
+        let head_dim = self.even(HEAD_DIM, 2..=MAX_HEAD_DIM, hidden / heads)?;
+        let value_dim = self.size(VALUE_DIM, 2..=MAX_HEAD_DIM, Some(head_dim))?;
         if value_dim != head_dim {
             return Err(self.bad(VALUE_DIM, format!("{head_dim}, the length of a key"), value_dim));
         }

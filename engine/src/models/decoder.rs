@@ -76,6 +76,8 @@ pub struct Scales {
     pub residual: f32,
     /// Multiplies the scores of attention; none: 1 / sqrt(head_dim).
     pub attention: Option<f32>,
+    /// What scores of attention approach.
+    pub score_cap: Option<f32>,
     /// Multiplies logits.
     pub logits: f32,
     /// What logits approach.
@@ -84,7 +86,7 @@ pub struct Scales {
 
 impl Scales {
     /// Those of a decoder without any.
-    pub const NONE: Self = Self { embedding: 1.0, residual: 1.0, attention: None, logits: 1.0, logit_cap: None };
+    pub const NONE: Self = Self { embedding: 1.0, residual: 1.0, attention: None, score_cap: None, logits: 1.0, logit_cap: None };
 }
 
 /// What is a layer's own.
@@ -221,7 +223,13 @@ fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: Optio
     if block.qk_norm == QkNorm::Whole {
         g.rms_norm_columns(qkv, [("attn.q_norm", q), ("attn.k_norm", kv)], c.norm_eps);
     }
-    let shape = AttentionShape { q_heads: c.heads, kv_heads: c.kv_heads, head_dim: c.head_dim, window, scale: c.scales.attention };
+    let scales = &c.scales;
+    let shape = AttentionShape {
+        window,
+        scale: scales.attention,
+        softcap: scales.score_cap,
+        ..AttentionShape::new(c.heads, c.kv_heads, c.head_dim)
+    };
     let norm = (block.qk_norm == QkNorm::Heads).then(|| HeadNorm::new("attn.q_norm", "attn.k_norm", c.norm_eps));
     let layer = g.rope_kv(qkv, &shape, HeadSetup { norm, rope });
     let a = g.attention(qkv, &shape, layer);

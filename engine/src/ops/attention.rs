@@ -3,11 +3,11 @@
 
 use std::f64::consts::LOG2_E;
 
-use parhelion_shaders::{attention_decode as decode, attention_merge as merge, attention_prefill as prefill};
+use parhelion_shaders::{attention_decode as decode, attention_merge as merge, attention_prefill as prefill, axes::Sinks};
 
 use super::{Operator, kv::PAGE};
 use crate::{
-    graph::{Graph, ValueId},
+    graph::{Graph, ValueId, WeightId},
     recorder::Recorder,
     recording::BufferSlice,
     shape::{Bounds, Head, Rows, Shape, StepShape},
@@ -26,20 +26,27 @@ pub struct AttentionShape {
     pub window: Option<u32>,
     /// Multiplies the scores; none: 1 / sqrt(head_dim).
     pub scale: Option<f32>,
+    /// Keeps scores under this: `cap * tanh(score / cap)`; none: they stay as they are.
+    pub softcap: Option<f32>,
+    /// Name of the weight that has one more score for each query head, without a value: attention sinks.
+    pub sinks: Option<&'static str>,
 }
 
 /// The largest head that the kernels have room for in workgroup memory at WebGPU's floor limits.
-pub const MAX_HEAD_DIM: u32 = 256;
-/// Invocations of a workgroup of `attention_decode`, and KV entries of a split.
-pub(crate) const SPLIT: u32 = 128;
-/// Queries of a KV head that a workgroup of `attention_decode` can take.
-const MAX_QUERIES: u32 = 8;
+pub const MAX_HEAD_DIM: u32 = 512;
+/// Heads of more elements have larger workgroups, and fewer queries in each.
+const LARGE_HEAD: u32 = 256;
 /// Steps with more rows of one sequence than this go through `attention_prefill`.
 pub(crate) const DECODE_ROWS: u32 = 8;
 /// Bytes of `attention_decode`'s partial results: a step that would need more goes through `attention_prefill`.
 const MAX_PARTS_BYTES: u64 = 64 << 20;
 
 impl AttentionShape {
+    /// Attention to all entries before a row, with plain scores.
+    pub const fn new(q_heads: u32, kv_heads: u32, head_dim: u32) -> Self {
+        Self { q_heads, kv_heads, head_dim, window: None, scale: None, softcap: None, sinks: None }
+    }
+
     /// Columns of a row of query, key and value heads.
     pub fn qkv_cols(&self) -> u64 {
         (u64::from(self.q_heads) + 2 * u64::from(self.kv_heads)) * u64::from(self.head_dim)
@@ -47,7 +54,7 @@ impl AttentionShape {
 
     /// Checks the shape and that the only input holds rows of query, key and value heads.
     pub(super) fn check(&self, inputs: &[Shape]) -> Result<(), String> {
-        let Self { q_heads, kv_heads, head_dim, window, .. } = *self;
+        let Self { q_heads, kv_heads, head_dim, window, softcap, .. } = *self;
         if kv_heads == 0 || q_heads == 0 || q_heads % kv_heads != 0 {
             return Err(format!("{q_heads} query heads are no multiple of {kv_heads} KV heads"));
         }
@@ -56,6 +63,9 @@ impl AttentionShape {
         }
         if window == Some(0) {
             return Err("a window of 0 entries".into());
+        }
+        if let Some(cap) = softcap.filter(|cap| !(cap.is_finite() && *cap > 0.0)) {
+            return Err(format!("scores with a cap of {cap}: it must be over 0"));
         }
         match inputs {
             [Shape { rows: Rows::Step, cols }] if u64::from(*cols) == self.qkv_cols() => Ok(()),
@@ -74,9 +84,15 @@ impl AttentionShape {
         self.q_heads / self.kv_heads
     }
 
+    /// Invocations of a workgroup of `attention_decode`, and KV entries of a split.
+    pub(crate) fn split(&self) -> u32 {
+        if self.head_dim > LARGE_HEAD { 256 } else { 128 }
+    }
+
     /// Workgroups of `attention_decode` that share a KV head's queries, and the queries of each.
     pub(crate) fn query_chunks(&self) -> (u32, u32) {
-        let chunks = self.group().div_ceil(MAX_QUERIES);
+        let most = if self.head_dim > LARGE_HEAD { 4 } else { 8 };
+        let chunks = self.group().div_ceil(most);
         (chunks, self.group().div_ceil(chunks))
     }
 
@@ -87,9 +103,9 @@ impl AttentionShape {
 
     /// Splits that a row can need when no row attends to entries at or past `kv_len`.
     pub(crate) fn splits(&self, kv_len: u32) -> u32 {
-        let whole = kv_len.max(1).div_ceil(SPLIT);
+        let whole = kv_len.max(1).div_ceil(self.split());
         // A window that begins inside a split touches one more.
-        self.window.map_or(whole, |window| whole.min(window.div_ceil(SPLIT).saturating_add(1)))
+        self.window.map_or(whole, |window| whole.min(window.div_ceil(self.split()).saturating_add(1)))
     }
 
     /// Bytes of the partial results of `rows` rows.
@@ -98,10 +114,41 @@ impl AttentionShape {
         parts * u64::from(self.pairs() + 1) * 8
     }
 
-    /// The factor of the scores, with log2(e) so that kernels can use powers of 2.
-    pub(crate) fn score_scale(&self) -> f32 {
+    /// What queries are multiplied by, and the cap of the scores (0: none): scores come out with log2(e) in them, so that kernels can use
+    /// powers of 2.
+    pub(crate) fn score_scale(&self) -> (f32, f32) {
         let scale = self.scale.map_or_else(|| 1.0 / f64::from(self.head_dim).sqrt(), f64::from);
-        (scale * LOG2_E) as f32
+        match self.softcap {
+            None => ((scale * LOG2_E) as f32, 0.0),
+            Some(cap) => ((scale / f64::from(cap)) as f32, (f64::from(cap) * LOG2_E) as f32),
+        }
+    }
+
+    /// Constants of `attention_decode`.
+    pub(crate) fn decode_constants(&self) -> decode::Constants {
+        decode::Constants { wg: self.split(), pairs: self.pairs(), queries: self.query_chunks().1, softcap: self.softcap.is_some() }
+    }
+
+    /// Constants of `attention_merge`.
+    pub(crate) fn merge_constants(&self) -> merge::Constants {
+        merge::Constants { wg: self.split(), pairs: self.pairs(), split: self.split() }
+    }
+
+    /// Constants of `attention_prefill`: tiles by the size of a head, so that they fit in workgroup memory at the floor limits and all
+    /// invocations share the sums.
+    pub(crate) fn prefill_constants(&self) -> prefill::Constants {
+        let (wg, tile, value_fours) = match self.pairs() {
+            0..=32 => (2 * PAGE, 16, 1),
+            33..=64 => (2 * PAGE, 16, 2),
+            65..=128 => (2 * PAGE, 8, 2),
+            _ => (4 * PAGE, 4, 1),
+        };
+        prefill::Constants { wg, pairs: self.pairs(), tile, value_fours, softcap: self.softcap.is_some() }
+    }
+
+    /// The axis of kernels that have the sinks.
+    pub(crate) fn sinks_axis(&self) -> Sinks {
+        if self.sinks.is_some() { Sinks::Heads } else { Sinks::None }
     }
 }
 
@@ -109,12 +156,14 @@ impl AttentionShape {
 struct Attention {
     shape: AttentionShape,
     layer: u32,
+    sinks: Option<WeightId>,
 }
 
 impl Graph {
     /// Attention of each row of `qkv` over the cache of `layer`, which `rope_kv` has written: `[Step, q_heads * head_dim]`.
     pub fn attention(&self, qkv: ValueId, shape: &AttentionShape, layer: u32) -> ValueId {
-        self.push(Attention { shape: *shape, layer }, "", &[qkv])
+        let sinks = shape.sinks.map(|name| self.vector(name, shape.q_heads));
+        self.push(Attention { shape: *shape, layer, sinks }, "", &[qkv])
     }
 }
 
@@ -149,23 +198,24 @@ fn splits_pay(step: &StepShape) -> bool {
 impl Attention {
     fn record_decode(&self, recorder: &mut Recorder<'_>, parts: BufferSlice) -> Result<(), String> {
         let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
-        let (pairs, group) = (self.shape.pairs(), self.shape.group());
         let (qkv, step, cache, output) = (recorder.input(0), recorder.step(), recorder.kv(self.layer), recorder.output()?);
-        let (chunks, queries) = self.shape.query_chunks();
+        let (chunks, _) = self.shape.query_chunks();
+        let (scale, cap) = self.shape.score_scale();
         let splits = self.shape.splits(recorder.shape.kv_len);
         let window = window.unwrap_or(0);
         recorder.dispatch(decode::call(
             cache.format,
-            decode::Constants { wg: SPLIT, pairs, queries },
+            self.shape.decode_constants(),
             decode::Params {
                 stride: qkv.stride,
                 q_heads,
                 kv_heads,
-                group,
+                group: self.shape.group(),
                 splits,
                 pages_per_sequence: step.pages_per_sequence,
                 window,
-                scale: self.shape.score_scale(),
+                scale,
+                cap,
             },
             decode::Bindings { rows: step.rows, pages: step.pages, qkv: qkv.slice, k_cache: cache.keys, v_cache: cache.values, parts },
             [kv_heads * chunks, splits, qkv.rows],
@@ -173,9 +223,10 @@ impl Attention {
         recorder.dispatch_each(
             splits.into(),
             merge::call(
-                merge::Constants { pairs, split: SPLIT, ..merge::Constants::default() },
+                self.shape.sinks_axis(),
+                self.shape.merge_constants(),
                 merge::Params { stride: output.stride, q_heads, splits, pages_per_sequence: step.pages_per_sequence, window },
-                merge::Bindings { rows: step.rows, parts, y: output.slice },
+                merge::Bindings { rows: step.rows, parts, y: output.slice, sinks: self.sinks.map(|sinks| recorder.vector(sinks)) },
                 [q_heads, 1, qkv.rows],
             ),
         );
@@ -184,14 +235,15 @@ impl Attention {
 
     fn record_prefill(&self, recorder: &mut Recorder<'_>) -> Result<(), String> {
         let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
-        let pairs = self.shape.pairs();
         let (qkv, step, cache, output) = (recorder.input(0), recorder.step(), recorder.kv(self.layer), recorder.output()?);
-        let constants = prefill_constants(pairs);
+        let constants = self.shape.prefill_constants();
+        let (scale, cap) = self.shape.score_scale();
         let entries = window.map_or(recorder.shape.kv_len, |window| recorder.shape.kv_len.min(window.saturating_add(qkv.rows)));
         recorder.dispatch_each(
             entries.into(),
             prefill::call(
                 cache.format,
+                self.shape.sinks_axis(),
                 constants,
                 prefill::Params {
                     rows: qkv.rows,
@@ -201,7 +253,8 @@ impl Attention {
                     group: self.shape.group(),
                     pages_per_sequence: step.pages_per_sequence,
                     window: window.unwrap_or(0),
-                    scale: self.shape.score_scale(),
+                    scale,
+                    cap,
                 },
                 prefill::Bindings {
                     rows: step.rows,
@@ -210,6 +263,7 @@ impl Attention {
                     k_cache: cache.keys,
                     v_cache: cache.values,
                     y: output.slice,
+                    sinks: self.sinks.map(|sinks| recorder.vector(sinks)),
                 },
                 [q_heads, qkv.rows.div_ceil(constants.tile), 1],
             ),
@@ -218,22 +272,12 @@ impl Attention {
     }
 }
 
-/// Tile sizes by the size of a head: what fits in workgroup memory at the floor limits, and sums shared by all invocations.
-pub(crate) fn prefill_constants(pairs: u32) -> prefill::Constants {
-    let (tile, value_fours) = match pairs {
-        0..=32 => (16, 1),
-        33..=64 => (16, 2),
-        _ => (8, 2),
-    };
-    prefill::Constants { wg: 2 * PAGE, pairs, tile, value_fours }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::shape::RowSource;
 
-    const SHAPE: AttentionShape = AttentionShape { q_heads: 9, kv_heads: 3, head_dim: 64, window: None, scale: None };
+    const SHAPE: AttentionShape = AttentionShape::new(9, 3, 64);
 
     fn refusal(shape: AttentionShape, cols: u32) -> String {
         shape.check(&[Shape { rows: Rows::Step, cols }]).unwrap_err()
@@ -245,8 +289,10 @@ mod tests {
         assert!(refusal(SHAPE, 959).contains("[rows, 960]"));
         assert!(refusal(AttentionShape { kv_heads: 2, ..SHAPE }, 960).contains("no multiple"));
         assert!(refusal(AttentionShape { kv_heads: 0, ..SHAPE }, 960).contains("no multiple"));
-        assert!(refusal(AttentionShape { head_dim: 63, ..SHAPE }, 945).contains("even number up to 256"));
-        assert!(refusal(AttentionShape { head_dim: 258, ..SHAPE }, 3870).contains("even number up to 256"));
+        assert!(refusal(AttentionShape { head_dim: 63, ..SHAPE }, 945).contains("even number up to 512"));
+        assert!(refusal(AttentionShape { head_dim: 514, ..SHAPE }, 7710).contains("even number up to 512"));
+        assert!(refusal(AttentionShape { softcap: Some(0.0), ..SHAPE }, 960).contains("cap of 0"));
+        assert!(refusal(AttentionShape { softcap: Some(f32::NAN), ..SHAPE }, 960).contains("cap of NaN"));
         assert!(refusal(AttentionShape { window: Some(0), ..SHAPE }, 960).contains("window"));
         let huge = AttentionShape { q_heads: u32::MAX, kv_heads: u32::MAX, ..SHAPE };
         assert!(refusal(huge, 960).contains("is needed"));
@@ -264,6 +310,8 @@ mod tests {
     fn queries_of_a_kv_head_are_shared_out_evenly() {
         let chunks = |q_heads| AttentionShape { q_heads, kv_heads: 1, ..SHAPE }.query_chunks();
         assert_eq!([1, 3, 8, 9, 32].map(chunks), [(1, 1), (1, 3), (1, 8), (2, 5), (4, 8)]);
+        let large = |q_heads| AttentionShape::new(q_heads, 1, 512).query_chunks();
+        assert_eq!([1, 4, 8, 9].map(large), [(1, 1), (1, 4), (2, 4), (3, 3)]);
     }
 
     #[test]

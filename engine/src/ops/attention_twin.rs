@@ -1,6 +1,6 @@
 //! The scalar twins of the attention kernels: for each row and head a softmax over the entries, page by page.
 
-use std::ops::Range;
+use std::{f32::consts::LOG2_E, ops::Range};
 
 use parhelion_shaders::{attention_decode as decode, attention_merge as merge, attention_prefill as prefill, shared::Row};
 
@@ -17,6 +17,8 @@ struct Looked<'a> {
     values: &'a [u32],
     sequence: u32,
     head: usize,
+    /// The cap of scores, with log2(e) in it, where they have one.
+    cap: Option<f32>,
 }
 
 /// The softmax of one query so far: the largest score, and the exponentials relative to it times values.
@@ -48,27 +50,43 @@ impl Looked<'_> {
             self.layout.load(self.keys, Half::Keys, tile, begin, end, &mut keys);
             self.layout.load(self.values, Half::Values, tile, begin, end, &mut values);
             for (query, sum) in queries.chunks_exact(dim).zip(&mut sums) {
-                sum.add(query, &keys, &values);
+                let scores = keys.chunks_exact(dim).map(|key| self.capped(dot(query, key))).collect();
+                sum.add(scores, &values);
             }
             first = last;
         }
         sums
     }
+
+    /// The score of a product, kept under the cap.
+    fn capped(&self, product: f32) -> f32 {
+        self.cap.map_or(product, |cap| cap * product.tanh())
+    }
 }
 
 impl Sum {
-    fn add(&mut self, query: &[f32], keys: &[f32], values: &[f32]) {
-        let scores: Vec<f32> = keys.chunks_exact(query.len()).map(|key| dot(query, key)).collect();
-        let largest = scores.iter().copied().fold(self.largest, f32::max);
+    fn add(&mut self, scores: Vec<f32>, values: &[f32]) {
+        self.raise(scores.iter().copied().fold(self.largest, f32::max));
+        let dim = self.values.len();
+        for (score, value) in scores.iter().zip(values.chunks_exact(dim)) {
+            let weight = (score - self.largest).exp2();
+            self.total += weight;
+            self.values.iter_mut().zip(value).for_each(|(sum, v)| *sum += weight * v);
+        }
+    }
+
+    /// Adds a score that has no value.
+    fn add_sink(&mut self, score: f32) {
+        self.raise(self.largest.max(score));
+        self.total += (score - self.largest).exp2();
+    }
+
+    /// Makes what was added so far relative to a larger score.
+    fn raise(&mut self, largest: f32) {
         let factor = (self.largest - largest).exp2();
         self.largest = largest;
         self.total *= factor;
         self.values.iter_mut().for_each(|sum| *sum *= factor);
-        for (score, value) in scores.iter().zip(values.chunks_exact(query.len())) {
-            let weight = (score - largest).exp2();
-            self.total += weight;
-            self.values.iter_mut().zip(value).for_each(|(sum, v)| *sum += weight * v);
-        }
     }
 }
 
@@ -88,7 +106,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// The scalar twin of `attention_decode`.
 pub(super) fn decode(args: &TwinArgs<'_>) -> Result<(), String> {
     let constants = decode::constants(args.call);
-    let decode::Params { stride, kv_heads, group, splits, pages_per_sequence, window, scale, .. } = decode::params(args.call);
+    let decode::Params { stride, kv_heads, group, splits, pages_per_sequence, window, scale, cap, .. } = decode::params(args.call);
     let decode::Bindings { rows, pages, qkv, k_cache, v_cache, parts } =
         decode::Bindings::collect(|slot| args.read(slot), |slot| args.write(slot)).ok_or_else(twin::unbound)?;
     let (rows, qkv, parts) = (twin::view::<Row>(rows)?, twin::view::<f32>(qkv)?, twin::view_mut::<f32>(parts)?);
@@ -96,13 +114,14 @@ pub(super) fn decode(args: &TwinArgs<'_>) -> Result<(), String> {
     let pages_per_sequence = pages_per_sequence as usize;
     let layout = KvLayout { format: kv::format_of(args.call.kernel)?, pairs, heads, pages, pages_per_sequence };
     let (split, part) = (constants.wg, 2 * (pairs + 1));
+    let cap = constants.softcap.then_some(cap);
     let head_parts = splits as usize * part;
     let outputs = parts.chunks_mut(group * head_parts).take(args.call.grid[2] as usize * heads).collect();
     twin::for_each_part(args.parallel, outputs, &|i, output| {
         let (row, head) = (&rows[i / heads], i % heads);
         let span = span(row, layout.capacity(), window);
         let queries = scaled_queries(qkv, i / heads * stride as usize, head, group, 2 * pairs, scale);
-        let looked = Looked { layout, keys: k_cache, values: v_cache, sequence: row.sequence, head };
+        let looked = Looked { layout, keys: k_cache, values: v_cache, sequence: row.sequence, head, cap };
         for s in 0..splits {
             let base = (span.start / split + s) * split;
             let entries = span.start.max(base)..span.end.min(base.saturating_add(split));
@@ -128,9 +147,10 @@ fn scaled_queries(qkv: &[f32], row: usize, head: usize, group: usize, dim: usize
 pub(super) fn merge(args: &TwinArgs<'_>) -> Result<(), String> {
     let merge::Constants { pairs, split, .. } = merge::constants(args.call);
     let merge::Params { stride, q_heads, splits, pages_per_sequence, window } = merge::params(args.call);
-    let merge::Bindings { rows, parts, y } =
+    let merge::Bindings { rows, parts, y, sinks } =
         merge::Bindings::collect(|slot| args.read(slot), |slot| args.write(slot)).ok_or_else(twin::unbound)?;
     let (rows, parts, y) = (twin::view::<Row>(rows)?, twin::view::<f32>(parts)?, twin::view_mut::<f32>(y)?);
+    let sinks = sinks.map(twin::view::<f32>).transpose()?;
     let (dim, part) = (2 * pairs as usize, 2 * (pairs as usize + 1));
     for (row, y) in y.chunks_mut(stride as usize).take(args.call.grid[2] as usize).enumerate() {
         let span = span(&rows[row], pages_per_sequence * PAGE, window);
@@ -138,8 +158,10 @@ pub(super) fn merge(args: &TwinArgs<'_>) -> Result<(), String> {
         for (head, y) in y.chunks_exact_mut(dim).take(q_heads as usize).enumerate() {
             let base = (row * q_heads as usize + head) * splits as usize * part;
             let parts = || parts[base..].chunks_exact(part).take(count as usize);
-            let largest = parts().map(|part| part[dim]).fold(f32::MIN, f32::max);
+            let sink = sinks.map(|sinks| sinks[head] * LOG2_E);
+            let largest = parts().map(|part| part[dim]).fold(sink.unwrap_or(f32::MIN), f32::max);
             let total: f32 = parts().map(|part| (part[dim] - largest).exp2() * part[dim + 1]).sum();
+            let total = total + sink.map_or(0.0, |sink| (sink - largest).exp2());
             y.fill(0.0);
             for part in parts() {
                 let factor = (part[dim] - largest).exp2() / total;
@@ -153,12 +175,15 @@ pub(super) fn merge(args: &TwinArgs<'_>) -> Result<(), String> {
 /// The scalar twin of `attention_prefill`.
 pub(super) fn prefill(args: &TwinArgs<'_>) -> Result<(), String> {
     let constants = prefill::constants(args.call);
-    let prefill::Params { rows: count, stride, y_stride, kv_heads, group, pages_per_sequence, window, scale } = prefill::params(args.call);
-    let prefill::Bindings { rows, pages, qkv, k_cache, v_cache, y } =
+    let prefill::Params { rows: count, stride, y_stride, kv_heads, group, pages_per_sequence, window, scale, cap } =
+        prefill::params(args.call);
+    let prefill::Bindings { rows, pages, qkv, k_cache, v_cache, y, sinks } =
         prefill::Bindings::collect(|slot| args.read(slot), |slot| args.write(slot)).ok_or_else(twin::unbound)?;
     let (rows, qkv, y) = (twin::view::<Row>(rows)?, twin::view::<f32>(qkv)?, twin::view_mut::<f32>(y)?);
     let (pairs, heads, group) = (constants.pairs as usize, kv_heads as usize, group as usize);
     let dim = 2 * pairs;
+    let cap = constants.softcap.then_some(cap);
+    let sinks = sinks.map(twin::view::<f32>).transpose()?;
     let pages_per_sequence = pages_per_sequence as usize;
     let layout = KvLayout { format: kv::format_of(args.call.kernel)?, pairs, heads, pages, pages_per_sequence };
     let row_outputs = y.chunks_mut(y_stride as usize).take(count as usize);
@@ -166,9 +191,12 @@ pub(super) fn prefill(args: &TwinArgs<'_>) -> Result<(), String> {
     twin::for_each_part(args.parallel, outputs, &|i, output| {
         let (row, head) = (&rows[i / heads], i % heads);
         let queries = scaled_queries(qkv, i / heads * stride as usize, head, group, dim, scale);
-        let looked = Looked { layout, keys: k_cache, values: v_cache, sequence: row.sequence, head };
+        let looked = Looked { layout, keys: k_cache, values: v_cache, sequence: row.sequence, head, cap };
         let sums = looked.attend(&queries, span(row, layout.capacity(), window));
-        for (y, sum) in output.chunks_exact_mut(dim).zip(sums) {
+        for (query, (y, mut sum)) in output.chunks_exact_mut(dim).zip(sums).enumerate() {
+            if let Some(sinks) = sinks {
+                sum.add_sink(sinks[head * group + query] * LOG2_E);
+            }
             let total = if sum.total == 0.0 { 1.0 } else { sum.total };
             y.iter_mut().zip(sum.values).for_each(|(y, v)| *y = v / total);
         }

@@ -1,10 +1,15 @@
 // What both attention kernels do with one KV tile: scores of a key against up to 8 query vectors, and sums of values
 // under up to 8 weights. Query vectors go in fours, one vec4 component each, so that a word of the cache is loaded once
 // for all of them; the accumulators have names, because an indexed array would end up in memory.
-// Needs from the kernel: what `kv` needs; the workgroup arrays `queries` ([element][TILE_FOURS] vec4<f32>) and `weights`
+// Scores may be kept under a cap: cap * tanh(score / cap). Queries are then divided by the cap, and `params.cap` is the cap times log2(e).
+// Needs from the kernel: what `kv` needs; `params.cap`; the workgroup arrays `queries` ([element][TILE_FOURS] vec4<f32>) and `weights`
 // ([key][TILE_FOURS] vec4<f32>); the overrides TILE_FOURS (fours of query vectors of the workgroup), KEY_FOURS and
 // VALUE_FOURS (those of one invocation in scores and in sums, 1 or 2).
 #import kv
+#import tanh
+
+// Scores are kept under a cap.
+override SOFTCAP: bool = false;
 
 // One number for each of up to 8 query vectors.
 struct Eight {
@@ -30,7 +35,15 @@ fn add_key_pair(sum: ptr<function, Eight>, key: vec2<f32>, pair: u32, first: u32
     }
 }
 
-// Products of one key with the query vectors of the fours from `first` on. Loads go four ahead of their use.
+// Scores of products of queries and a key, with log2(e) in them.
+fn capped(products: vec4<f32>) -> vec4<f32> {
+    if SOFTCAP {
+        return params.cap * tanh4(products);
+    }
+    return products;
+}
+
+// Scores of one key with the query vectors of the fours from `first` on. Loads go four ahead of their use.
 fn key_scores(tile: u32, entry: u32, first: u32) -> Eight {
     var sum = Eight();
     var pair = 0u;
@@ -48,7 +61,10 @@ fn key_scores(tile: u32, entry: u32, first: u32) -> Eight {
         add_key_pair(&sum, k_pair(tile, pair, entry), pair, first);
     }
     let scale = k_scale(tile, entry);
-    return Eight(sum.a * scale, sum.b * scale);
+    if KEY_FOURS > 1u {
+        return Eight(capped(sum.a * scale), capped(sum.b * scale));
+    }
+    return Eight(capped(sum.a * scale), vec4<f32>());
 }
 
 fn add_value_pair(sum: ptr<function, ValueSum>, value: vec2<f32>, weight: u32) {

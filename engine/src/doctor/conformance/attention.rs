@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use parhelion_shaders::{
     Kernel, attention_decode, attention_merge, attention_prefill,
-    axes::{Kv, Reduce},
+    axes::{Kv, Reduce, Sinks},
     rope_kv,
 };
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 const FORMATS: [Kv; 2] = [Kv::F16, Kv::F32];
-const HEAD_SIZES: [u32; 5] = [64, 80, 96, 128, 256];
+const HEAD_SIZES: [u32; 6] = [64, 80, 96, 128, 256, 512];
 /// Around a page (64), a split (128), and long.
 const LENGTHS: [u32; 7] = [1, 63, 64, 65, 128, 129, LONG];
 const LONG: u32 = 4097;
@@ -39,9 +39,28 @@ fn shapes(rows: u32) -> Vec<AttentionSetup> {
             setups.extend(LENGTHS.map(|entries| AttentionSetup::new(format, [q_heads, kv_heads, head_dim], entries, rows.min(entries))));
         }
         setups.extend(HEADS.map(|[q_heads, kv_heads]| AttentionSetup::new(format, [q_heads, kv_heads, 64], 150, rows)));
-        setups.extend([2, 66, 254].map(|head_dim| AttentionSetup::new(format, [6, 2, head_dim], 200, rows)));
+        setups.extend([2, 66, 254, 258, 510].map(|head_dim| AttentionSetup::new(format, [6, 2, head_dim], 200, rows)));
     }
     setups
+}
+
+/// Caps of scores, far under them and far over; sinks; both with a window, and in heads with tiles of their own.
+fn scored(base: &AttentionSetup, sequences: &[(u32, u32)]) -> Vec<AttentionSetup> {
+    let with = |[q_heads, kv_heads, head_dim]: [u32; 3], softcap, sinks: bool, window| {
+        let sinks = sinks.then_some("sinks");
+        let shape = AttentionShape { softcap, sinks, window, ..AttentionShape::new(q_heads, kv_heads, head_dim) };
+        AttentionSetup { shape, sequences: sequences.to_vec(), ..base.clone() }
+    };
+    vec![
+        with([9, 3, 64], Some(0.5), false, None),
+        with([9, 3, 64], Some(50.0), false, Some(100)),
+        with([9, 3, 64], None, true, None),
+        with([9, 3, 64], None, true, Some(3)),
+        with([8, 1, 64], Some(1.0), true, Some(70)),
+        with([5, 5, 128], Some(1.0), true, None),
+        with([6, 2, 256], Some(1.0), true, None),
+        with([9, 1, 512], Some(1.0), true, Some(129)),
+    ]
 }
 
 /// Sequences of unequal length, with rows of their own, and windows.
@@ -56,7 +75,9 @@ fn mixtures() -> Vec<AttentionSetup> {
             setups.push(AttentionSetup { shape, sequences: many.clone(), ..base.clone() });
             setups.push(AttentionSetup { shape, sequences: vec![(1000, 5)], ..base.clone() });
         }
-        setups.push(AttentionSetup { begin: 130, sequences: many, ..base.clone() });
+        setups.push(AttentionSetup { begin: 130, sequences: many.clone(), ..base.clone() });
+        setups.extend(scored(&base, &many));
+        setups.push(AttentionSetup { whole: true, sequences: vec![(20, 20), (130, 130), (1, 1), (70, 5)], ..base.clone() });
         // Values past f16's largest number live through the scale of their entry, and so do tiny ones.
         setups.push(AttentionSetup { magnitude: 1e7, sequences: vec![(200, 4)], ..base.clone() });
         setups.push(AttentionSetup { magnitude: 1e-9, sequences: vec![(200, 4)], ..base });
@@ -64,30 +85,31 @@ fn mixtures() -> Vec<AttentionSetup> {
     setups
 }
 
-/// All setups where no switch is on; a few elsewhere, since these kernels are the same with every switch.
+/// All setups where no switch is on; a few elsewhere, since these kernels are the same with every switch, some with sinks among them.
 fn listed(
     device: &DeviceInfo,
     setups: Vec<AttentionSetup>,
-    kernel: fn(Kv) -> &'static Kernel,
+    kernel: fn(Kv, Sinks) -> &'static Kernel,
     case: fn(&AttentionSetup) -> Case,
 ) -> Vec<Listed> {
     let step = if device.switches == Switches::default() { 1 } else { 9 };
     let large = |setup: &AttentionSetup| setup.sequences.iter().any(|(entries, _)| *entries == LONG);
     let list = |setup: AttentionSetup| {
         let large = large(&setup);
-        Listed::new(kernel(setup.format), move || case(&setup)).large(large)
+        Listed::new(kernel(setup.format, setup.shape.sinks_axis()), move || case(&setup)).large(large)
     };
-    setups.into_iter().step_by(step).map(list).collect()
+    let chosen = |(i, setup): &(usize, AttentionSetup)| i % step == 0 || setup.shape.sinks.is_some() && setup.shape.window.is_some();
+    setups.into_iter().enumerate().filter(chosen).map(|(_, setup)| list(setup)).collect()
 }
 
 /// `attention_decode`.
 pub fn decode(device: &DeviceInfo) -> Vec<Listed> {
-    listed(device, [shapes(1), mixtures()].concat(), attention_decode::kernel, AttentionSetup::decode)
+    listed(device, [shapes(1), mixtures()].concat(), |format, _| attention_decode::kernel(format), AttentionSetup::decode)
 }
 
 /// `attention_merge`, which has no cache and so no format.
 pub fn merge(device: &DeviceInfo) -> Vec<Listed> {
-    listed(device, [shapes(1), mixtures()].concat(), |_| attention_merge::kernel(), AttentionSetup::merge)
+    listed(device, [shapes(1), mixtures()].concat(), |_, sinks| attention_merge::kernel(sinks), AttentionSetup::merge)
 }
 
 /// `attention_prefill`.
@@ -130,7 +152,6 @@ fn rope_of(format: Kv, reduce: Reduce, head_dim: u32, table: &Rc<RopeTable>) -> 
         listed.large(head_dim >= 256) // tens of megabytes of cache
     };
     // Squares of 1e-3 are as large as what is added to their mean.
-    [(Norms::None, 1.0), (Norms::None, 1e7), (Norms::Keys, 1e-3), (Norms::Keys, 1e7), (Norms::Values, 1.0), (Norms::Values, 1e-3)]
-        .map(|(norms, magnitude)| list(norms, magnitude))
-        .into()
+    let magnitudes = if reduce == Reduce::Tree { [1.0, 1e-3, 1e7] } else { [1e7, 1.0, 1e-3] };
+    Norms::ALL.into_iter().zip(magnitudes).map(|(norms, magnitude)| list(norms, magnitude)).collect()
 }
