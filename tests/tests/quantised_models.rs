@@ -11,7 +11,7 @@ use parhelion::{
     gpu::{Adapters, GpuExecutor, GpuOptions},
     loader::{Checkpoint, GgufLayout, GgufWriter, MemoryRepository, MemorySource, Specials},
     quantise::{FilePlan, Quant, QuantType, QuantiseError, Quantiser},
-    session::{Input, Prepared, RowInput, Session, SessionOptions},
+    session::{Input, Prepared, RowInput, Sampling, Session, SessionOptions},
 };
 use parhelion_bench::synth;
 use parhelion_cli::host::{Driver, Stopwatch};
@@ -135,7 +135,9 @@ fn repository(variant: &str, split: &Value) -> Checkpoint {
         .with("config.json", config.to_string())
         .with("model.safetensors", WEIGHTS.to_vec())
         .with("tokenizer.json", tokenizer_json(split).to_string())
-        .with("tokenizer_config.json", beside.to_string());
+        .with("tokenizer_config.json", beside.to_string())
+        // No token can be seven times as likely as the likeliest.
+        .with("generation_config.json", r#"{"temperature":1,"top_k":20,"top_p":0.8,"min_p":7,"repetition_penalty":1.05}"#);
     block_on(Checkpoint::open_repository(&repository)).unwrap()
 }
 
@@ -176,6 +178,16 @@ fn a_repository_s_tokenizer_becomes_entries() {
         }
     }
     assert!(theirs.add_bos() && theirs.bos() == Some(0));
+}
+
+#[test]
+fn what_publishers_recommend_for_sampling_is_kept() {
+    let repository = repository("untied", &json!({ "type": "Digits", "individual_digits": true }));
+    let wanted = Sampling { temperature: 1.0, top_k: 20, top_p: 0.8, repetition_penalty: 1.05, ..Sampling::default() };
+    assert_eq!(Sampling::published(&repository), wanted);
+    let file = open(written(&repository, Quant { target: QuantType::Q8_0, requantise: false }));
+    assert_eq!(Sampling::published(&file), wanted);
+    assert_eq!(Sampling::published(&open(published())), Sampling::default());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::{Quant, QuantType};
 use crate::{
     formats,
     models::{self, GgufTensor, ModelError, Transform},
+    session::sampling_entries,
 };
 
 /// A GGUF file to be.
@@ -123,6 +124,7 @@ impl FilePlan {
             tensors.push(PlannedTensor { tensor, content: Content::Given(factors.iter().flat_map(|f| f.to_le_bytes()).collect()) });
         }
         let mut entries = model.entries;
+        entries.extend(sampling_entries(checkpoint.metadata()));
         entries.extend(checkpoint.gguf_tokenizer(model.vocab).await?);
         Ok(Self { entries, tensors })
     }

@@ -18,6 +18,7 @@ use crate::{
 mod error;
 mod generate;
 mod options;
+mod published;
 mod sequences;
 mod step;
 mod stop;
@@ -26,6 +27,7 @@ pub use crate::exec::Clock;
 pub use error::EngineError;
 pub use generate::{Generation, Token};
 pub use options::{Cancel, FinishReason, GenerateOptions, Sampling, SessionOptions, Timings};
+pub(crate) use published::gguf_entries as sampling_entries;
 pub use sequences::SequenceId;
 pub use step::{Input, RowInput};
 

@@ -47,7 +47,7 @@ pub(super) struct ChatOptions {
 }
 
 pub(super) fn run(context: &Context, options: &ChatOptions) -> Result<(), CommandError> {
-    options.sampling.generate().sampling.validate()?;
+    options.sampling.validate()?;
     let loaded = Loaded::new(context, &options.model)?;
     let mut lines = Lines::new()?;
     if lines.interactive() {
@@ -178,7 +178,7 @@ impl Chat<'_> {
 
     fn answer(&mut self) -> Result<Next, CommandError> {
         let prompt = self.loaded.chat_tokens(&self.conversation.all())?;
-        let mut options = self.options.sampling.generate();
+        let mut options = self.options.sampling.generate(self.loaded.sampling);
         options.sampling.seed = options.sampling.seed.wrapping_add(self.turns);
         self.turns += 1;
         let answer = self.loaded.answer(self.context, &prompt, options, &mut show_on_stdout())?;

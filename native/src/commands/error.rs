@@ -71,7 +71,7 @@ pub enum CommandError {
         path: PathBuf,
     },
     /// A model cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}{}", path.display(), room_advice(source))]
     WriteModel {
         /// The file.
         path: PathBuf,
@@ -155,5 +155,16 @@ impl CommandError {
     /// Whether the message adds to what the user has seen.
     pub fn is_worth_printing(&self) -> bool {
         !matches!(self, Self::UsageShown | Self::Interrupted) && self.exit_code() != 0
+    }
+}
+
+/// What to do about a disk that is full.
+fn room_advice(error: &GgufWriteError) -> &'static str {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match error {
+        GgufWriteError::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => {
+            ": make room, or write to another disk"
+        }
+        _ => "",
     }
 }

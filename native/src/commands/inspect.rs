@@ -8,6 +8,8 @@ use clap::Args;
 use parhelion::loader::{Array, Checkpoint, DType, Dialect, TensorInfo, Value};
 use serde_json::{Map, json};
 
+use super::options::QuantChoice;
+use super::quantize::Planned;
 use super::{CommandError, Context, print_json};
 use crate::model::{ModelName, NameError};
 use crate::progress::bytes;
@@ -17,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   parhelion inspect model.gguf
   parhelion inspect model.gguf --json | jq .metadata
+  parhelion inspect model.gguf --quant q4_k  and the file that `parhelion quantize` would write
   parhelion inspect ./model                  a directory with config.json and safetensors
   parhelion inspect smollm2-135m-instruct    a model of the catalogue
   parhelion inspect owner/name:Q8_0          a model of the hub";
@@ -30,6 +33,12 @@ const SHOWN: usize = 4;
 pub(super) struct InspectOptions {
     /// A file or directory, or what else names a model: see `parhelion models`
     file: String,
+    /// Show also what would become of the weights with --quant, or in the file that `parhelion quantize` writes
+    #[arg(long, value_name = "TYPE", value_enum)]
+    quant: Option<QuantChoice>,
+    /// With --quant: also of weights that are quantised already
+    #[arg(long, requires = "quant")]
+    requantize: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -43,10 +52,22 @@ pub(super) fn run(context: &Context, options: &InspectOptions) -> Result<(), Com
     };
     let checkpoint = open(&path)?;
     let totals = totals(&checkpoint);
+    let planned =
+        options.quant.map(|to| Planned::new(&checkpoint, to.quant(options.requantize), &path)).transpose()?.map(|(planned, _)| planned);
     if options.json {
-        return print_json(&as_json(&checkpoint, &totals));
+        let mut object = as_json(&checkpoint, &totals);
+        if let Some(planned) = &planned {
+            object["quantised"] = json!({ "bytes": planned.bytes(), "tensors": planned.as_json() });
+        }
+        return print_json(&object);
     }
-    print_text(&mut io::stdout().lock(), &checkpoint, &totals)
+    let mut out = io::stdout().lock();
+    print_text(&mut out, &checkpoint, &totals)?;
+    if let Some(planned) = &planned {
+        writeln!(out, "\nQuantised, as a GGUF file: {}", bytes(planned.bytes()))?;
+        planned.print(&mut out)?;
+    }
+    Ok(())
 }
 
 /// Maps a model's files and reads their index.

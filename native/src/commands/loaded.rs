@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use parhelion::loader::chat::CivilTime;
 use parhelion::loader::{ChatOptions, Message};
-use parhelion::session::{Cancel, FinishReason, GenerateOptions, Prepared, SequenceId, Session, Timings, Token};
+use parhelion::session::{Cancel, FinishReason, GenerateOptions, Prepared, Sampling, SequenceId, Session, Timings, Token};
 use parhelion::weights::LoadProgress;
 use serde::Serialize;
 
@@ -21,6 +21,8 @@ pub(super) struct Loaded {
     pub(super) session: Session,
     pub(super) sequence: SequenceId,
     pub(super) driver: Driver,
+    /// What the model's publisher recommends.
+    pub(super) sampling: Sampling,
 }
 
 impl Loaded {
@@ -52,6 +54,7 @@ impl Loaded {
         progress.begin("loading", Unit::Bytes, Some(total), 0);
         let at_once = context.interrupt.at_once();
         let clock = Rc::new(Stopwatch::start());
+        let sampling = Sampling::published(&checkpoint);
         let mut reached = |step: LoadProgress| progress.reached(step.done);
         let loaded = driver.block_on(Session::load(checkpoint, prepared, executor, clock, &mut reached));
         progress.end();
@@ -59,7 +62,7 @@ impl Loaded {
         let mut session = loaded?;
         context.stop_if_interrupted()?;
         let sequence = session.open_sequence()?;
-        Ok(Self { session, sequence, driver })
+        Ok(Self { session, sequence, driver, sampling })
     }
 
     /// Tokens of a conversation, ready for the answer.
@@ -81,7 +84,7 @@ impl Loaded {
         mut options: GenerateOptions,
         show: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> Result<Answer, CommandError> {
-        let Self { session, sequence, driver } = self;
+        let Self { session, sequence, driver, .. } = self;
         let interrupt = context.interrupt.clone();
         options.cancel = Cancel::when(move || interrupt.is_raised());
         let mut generation = driver.block_on(session.generate(*sequence, prompt, options))?;

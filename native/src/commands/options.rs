@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use clap::{Args, ValueEnum};
 use parhelion::quantise::{Quant, QuantType};
-use parhelion::session::{GenerateOptions, Sampling, SessionOptions};
+use parhelion::session::{EngineError, GenerateOptions, Sampling, SessionOptions};
 
 use crate::host::{DeviceChoice, DeviceRequest, SwitchChoice};
 
@@ -93,21 +93,22 @@ impl QuantChoice {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Sampling")]
 pub(super) struct SamplingOptions {
-    /// How much chance has a say; 0 always takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = Sampling::default().temperature)]
-    temperature: f32,
-    /// Choose among the K likeliest tokens; 0 for all
-    #[arg(long, value_name = "K", default_value_t = Sampling::default().top_k)]
-    top_k: u32,
-    /// Choose among the likeliest tokens that together have probability P
-    #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p)]
-    top_p: f32,
-    /// Choose among tokens at least P times as likely as the likeliest
-    #[arg(long, value_name = "P", default_value_t = Sampling::default().min_p)]
-    min_p: f32,
-    /// Makes tokens that occurred less likely; 1 for no effect
-    #[arg(long, value_name = "R", default_value_t = Sampling::default().repetition_penalty)]
-    repetition_penalty: f32,
+    /// How much chance has a say; 0 always takes the likeliest token. By default what the model's publisher recommends (in
+    /// generation_config.json or the GGUF file), else 0.7
+    #[arg(long, value_name = "T")]
+    temperature: Option<f32>,
+    /// Choose among the K likeliest tokens; 0 for all. By default as recommended, else 40
+    #[arg(long, value_name = "K")]
+    top_k: Option<u32>,
+    /// Choose among the likeliest tokens that together have probability P. By default as recommended, else 0.95
+    #[arg(long, value_name = "P")]
+    top_p: Option<f32>,
+    /// Choose among tokens at least P times as likely as the likeliest. By default as recommended, else 0
+    #[arg(long, value_name = "P")]
+    min_p: Option<f32>,
+    /// Makes tokens that occurred less likely; 1 for no effect. By default as recommended, else 1
+    #[arg(long, value_name = "R")]
+    repetition_penalty: Option<f32>,
     /// Subtracted from a token's logit for each time it was generated
     #[arg(long, value_name = "X", default_value_t = Sampling::default().frequency_penalty, allow_negative_numbers = true)]
     frequency_penalty: f32,
@@ -126,14 +127,19 @@ pub(super) struct SamplingOptions {
 }
 
 impl SamplingOptions {
-    /// The options of the engine, with the seed that was given or one chosen by chance.
-    pub(super) fn generate(&self) -> GenerateOptions {
+    /// Checks what was given, before any model is loaded.
+    pub(super) fn validate(&self) -> Result<(), EngineError> {
+        self.generate(Sampling::default()).sampling.validate()
+    }
+
+    /// The options of the engine: what was given, else what is `recommended`; a seed chosen by chance where none was given.
+    pub(super) fn generate(&self, recommended: Sampling) -> GenerateOptions {
         let sampling = Sampling {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
+            temperature: self.temperature.unwrap_or(recommended.temperature),
+            top_k: self.top_k.unwrap_or(recommended.top_k),
+            top_p: self.top_p.unwrap_or(recommended.top_p),
+            min_p: self.min_p.unwrap_or(recommended.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(recommended.repetition_penalty),
             frequency_penalty: self.frequency_penalty,
             presence_penalty: self.presence_penalty,
             // The keys of the standard library's hash maps come from the system's randomness.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Args;
 use parhelion::loader::{Checkpoint, GgufLayout, GgufWriteError, GgufWriter};
-use parhelion::quantise::{Content, FilePlan, PlannedTensor, Quantiser};
+use parhelion::quantise::{Content, FilePlan, PlannedTensor, Quant, Quantiser};
 use serde_json::{Map, json};
 use tempfile::NamedTempFile;
 
@@ -59,22 +59,18 @@ pub(super) fn run(context: &Context, options: &QuantizeOptions) -> Result<(), Co
         return Err(CommandError::OutputExists { path: options.output.clone() });
     }
     let checkpoint = inspect::open(&context.model_path(Some(&options.source))?)?;
-    let plan = pollster::block_on(FilePlan::new(&checkpoint, options.to.quant(options.requantize)))?;
-    if !plan.tensors.iter().any(|tensor| matches!(tensor.content, Content::Quantised(..))) {
+    let (planned, layout) = Planned::new(&checkpoint, options.to.quant(options.requantize), &options.output)?;
+    if !planned.plan.tensors.iter().any(|tensor| matches!(tensor.content, Content::Quantised(..))) {
         return Err(CommandError::NothingToQuantise { name: checkpoint.name().to_owned() });
     }
-    let refused = |source| CommandError::WriteModel { path: options.output.clone(), source };
-    let entries = plan.entries.iter().map(|(key, value)| (key.as_str(), value));
-    let layout = GgufLayout::new(entries, plan.tensors.iter().map(|planned| planned.tensor.clone())).map_err(refused)?;
-    let total = layout.total_bytes();
     let device = Device::open(&options.device.request())?;
     if let Some(why) = &device.fallback {
         context.notice(&format!("{why}: quantising on the CPU instead"));
     }
     context.notice(&format!("{} on {}", printable(checkpoint.name()), describe(device.executor.device())));
     let began = Instant::now();
-    write(context, options, &checkpoint, &plan, layout, device)?;
-    let summary = Summary { checkpoint: &checkpoint, plan: &plan, total, seconds: began.elapsed().as_secs_f64() };
+    write(context, options, &checkpoint, &planned.plan, layout, device)?;
+    let summary = Summary { checkpoint: &checkpoint, planned: &planned, seconds: began.elapsed().as_secs_f64() };
     if options.json {
         return print_json(&summary.as_json(&options.output));
     }
@@ -157,16 +153,28 @@ impl Copy<'_, '_> {
     }
 }
 
-/// What was made of what.
-struct Summary<'a> {
-    checkpoint: &'a Checkpoint,
-    plan: &'a FilePlan,
+/// What a checkpoint becomes, before or after it is written.
+pub(super) struct Planned {
+    plan: FilePlan,
     total: u64,
-    seconds: f64,
 }
 
-impl Summary<'_> {
-    /// Tensors and bytes by what became of what.
+impl Planned {
+    /// Plans the file that `checkpoint` becomes with `quant`, and lays it out. `path` is for messages.
+    pub(super) fn new(checkpoint: &Checkpoint, quant: Quant, path: &Path) -> Result<(Self, GgufLayout), CommandError> {
+        let plan = pollster::block_on(FilePlan::new(checkpoint, quant))?;
+        let refused = |source| CommandError::WriteModel { path: path.to_owned(), source };
+        let entries = plan.entries.iter().map(|(key, value)| (key.as_str(), value));
+        let layout = GgufLayout::new(entries, plan.tensors.iter().map(|planned| planned.tensor.clone())).map_err(refused)?;
+        Ok((Self { total: layout.total_bytes(), plan }, layout))
+    }
+
+    /// Bytes of the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.total
+    }
+
+    /// Tensors and bytes by what becomes of what.
     fn changes(&self) -> BTreeMap<(&'static str, &'static str), (u64, u64)> {
         let mut changes = BTreeMap::new();
         for planned in &self.plan.tensors {
@@ -178,23 +186,42 @@ impl Summary<'_> {
         changes
     }
 
-    fn print(&self, out: &mut impl Write, path: &Path) -> Result<(), CommandError> {
+    pub(super) fn print(&self, out: &mut impl Write) -> Result<(), CommandError> {
         for ((from, to), (tensors, size)) in self.changes() {
-            writeln!(out, "{from:>8} -> {to:<6} {tensors:>6} tensors {:>10}", bytes(size))?;
+            writeln!(out, "{from:>11} -> {to:<6} {tensors:>6} tensors {:>10}", bytes(size))?;
         }
+        Ok(())
+    }
+
+    pub(super) fn as_json(&self) -> serde_json::Value {
+        let change = |((from, to), (tensors, size))| json!({ "from": from, "to": to, "tensors": tensors, "bytes": size });
+        self.changes().into_iter().map(change).collect()
+    }
+}
+
+/// What was made of what.
+struct Summary<'a> {
+    checkpoint: &'a Checkpoint,
+    planned: &'a Planned,
+    seconds: f64,
+}
+
+impl Summary<'_> {
+    fn print(&self, out: &mut impl Write, path: &Path) -> Result<(), CommandError> {
+        self.planned.print(out)?;
         let before = bytes(self.checkpoint.files().iter().map(|file| file.len()).sum());
-        writeln!(out, "{}: {} from {before} in {:.1} s", printable(&path.display().to_string()), bytes(self.total), self.seconds)?;
+        let path = printable(&path.display().to_string());
+        writeln!(out, "{path}: {} from {before} in {:.1} s", bytes(self.planned.total), self.seconds)?;
         Ok(())
     }
 
     fn as_json(&self, path: &Path) -> serde_json::Value {
-        let change = |((from, to), (tensors, size))| json!({ "from": from, "to": to, "tensors": tensors, "bytes": size });
         let mut object = Map::new();
         object.insert("source".into(), json!(self.checkpoint.name()));
         object.insert("output".into(), json!(path.display().to_string()));
-        object.insert("bytes".into(), json!(self.total));
+        object.insert("bytes".into(), json!(self.planned.total));
         object.insert("seconds".into(), json!(self.seconds));
-        object.insert("tensors".into(), self.changes().into_iter().map(change).collect());
+        object.insert("tensors".into(), self.planned.as_json());
         object.into()
     }
 }

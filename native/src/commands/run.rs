@@ -44,10 +44,10 @@ pub(super) struct RunOptions {
 
 pub(super) fn run(context: &Context, options: &RunOptions) -> Result<(), CommandError> {
     let prompt = prompt(&options.prompt)?;
-    let generate = options.sampling.generate();
-    generate.sampling.validate()?;
-    let seed = generate.sampling.seed;
+    options.sampling.validate()?;
     let mut loaded = Loaded::new(context, &options.model)?;
+    let generate = options.sampling.generate(loaded.sampling);
+    let seed = generate.sampling.seed;
     let tokens = if options.raw {
         loaded.text_tokens(&prompt)?
     } else {

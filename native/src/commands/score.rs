@@ -99,7 +99,7 @@ fn positions(context: &Context, loaded: &mut Loaded, tokens: &[u32], top: usize)
     if tokens.is_empty() {
         return Err(CommandError::Usage("there are no tokens to score: give some text".to_owned()));
     }
-    let Loaded { session, sequence, driver } = loaded;
+    let Loaded { session, sequence, driver, .. } = loaded;
     let rows: Vec<RowInput<'_>> = tokens.iter().map(|&token| RowInput::token(*sequence, token)).collect();
     let outputs: Vec<u32> = (0..POSITIONS as u32).collect();
     let mut positions = Vec::with_capacity(tokens.len());

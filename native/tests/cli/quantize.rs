@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     gguf::{tiny_gguf, write},
-    program::run,
+    program::{program, run},
 };
 
 fn files(directory: &Path) -> Vec<String> {
@@ -24,7 +24,11 @@ fn quantize_writes_a_file_that_inspect_reads() {
     let (source, output) = (source.to_str().unwrap(), output.to_str().unwrap());
     let quantize = |more: &[&str]| run(directory.path(), &[&["quantize", source, "--device", "cpu", "-o", output], more].concat());
 
+    let predicted = run(directory.path(), &["inspect", source, "--quant", "q8_0", "--json"]).json()["quantised"].clone();
+    let told = run(directory.path(), &["inspect", source, "--quant", "q8_0"]).stdout;
+    assert!(told.contains("Quantised, as a GGUF file") && told.contains("F32 -> Q8_0"), "{told}");
     let made = quantize(&["--type", "q8_0", "--json"]).json();
+    assert_eq!((&predicted["bytes"], &predicted["tensors"]), (&made["bytes"], &made["tensors"]));
     let before = json!([
         { "from": "F32", "to": "Q8_0", "tensors": 1, "bytes": 2 * 34 }, { "from": "Q8_0", "to": "Q8_0", "tensors": 1, "bytes": 34 },
     ]);
@@ -43,6 +47,59 @@ fn quantize_writes_a_file_that_inspect_reads() {
     assert_eq!(quantize(&["--type", "q4_0", "--force"]).code, 0);
     let shown = run(directory.path(), &["inspect", "--json", output]).json();
     assert_eq!(shown["tensors"][0]["dtype"], "Q4_0");
+}
+
+/// A file of `count` matrices of 4 MiB.
+#[cfg(unix)]
+fn large(directory: &Path, count: usize) -> String {
+    use parhelion::loader::{DType, GgufLayout, GgufWriter, NewTensor, Value};
+    let architecture = Value::String("llama".into());
+    let tensor = |number| NewTensor { name: format!("blk.{number}.ffn_up.weight"), dtype: DType::F32, shape: vec![1024, 1024] };
+    let tensors: Vec<_> = (0..count).map(tensor).collect();
+    let layout = GgufLayout::new([("general.architecture", &architecture)].into_iter(), tensors.iter().cloned()).unwrap();
+    let mut writer = GgufWriter::new(Vec::new(), layout).unwrap();
+    let row: Vec<u8> = (0..1024_u16).flat_map(|col| (f32::from(col) / 512.0 - 1.0).to_le_bytes()).collect();
+    for tensor in &tensors {
+        (0..1024).for_each(|_| writer.write(&tensor.name, &row).unwrap());
+    }
+    write(directory, "large.gguf", &writer.finish().unwrap()).to_str().unwrap().to_owned()
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_quantize_leaves_nothing() {
+    use std::{process::Command, thread::sleep, time::Duration};
+    let directory = tempfile::tempdir().unwrap();
+    let source = large(directory.path(), 24);
+    let output = directory.path().join("small.gguf");
+    let arguments = ["quantize", &source, "--type", "q4_k", "--device", "cpu", "-o", output.to_str().unwrap()];
+    let child = program(directory.path(), &arguments).spawn().unwrap();
+    while files(directory.path()).len() < 2 {
+        sleep(Duration::from_millis(2));
+    }
+    assert!(files(directory.path())[0].ends_with(".part"), "the file has another name until it is whole");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(files(directory.path()), ["large.gguf"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_is_told_and_nothing_left() {
+    use std::process::Command;
+    let directory = tempfile::tempdir().unwrap();
+    let source = large(directory.path(), 2);
+    let output = directory.path().join("small.gguf");
+    let mut limited = Command::new("sh");
+    // With the signal ignored, a file beyond the limit fails to grow as on a full disk.
+    let script = "trap '' XFSZ; ulimit -f 1000; exec \"$@\"";
+    limited.args(["-c", script, "sh", env!("CARGO_BIN_EXE_parhelion"), "quantize", &source, "--type", "q8_0", "--device", "cpu", "-o"]);
+    let ended = limited.arg(&output).env("PARHELION_CACHE", directory.path()).output().unwrap();
+    let error = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{error}");
+    assert!(error.contains("cannot write") && error.contains("small.gguf") && error.contains("make room"), "{error}");
+    assert_eq!(files(directory.path()), ["large.gguf"]);
 }
 
 #[test]
