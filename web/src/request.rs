@@ -76,6 +76,9 @@ pub(crate) struct GenerateRequest {
     stop: Vec<String>,
     #[serde(default)]
     ignore_end: bool,
+    /// Whether the prompt is text that the answer goes on with.
+    #[serde(default)]
+    continues_text: bool,
 }
 
 impl GenerateRequest {
@@ -101,6 +104,7 @@ impl GenerateRequest {
             max_tokens: self.max_tokens,
             stop: self.stop,
             ignore_end: self.ignore_end,
+            continues_text: self.continues_text,
             ..GenerateOptions::default()
         })
     }

@@ -86,7 +86,7 @@ impl Session {
         self.truncate(sequence, common);
         let timings = Timings { prompt_tokens: fed.len(), cached_tokens: common, ..Timings::default() };
         let mut generation = Generation {
-            decoder: self.tokenizer.decoder(),
+            decoder: if options.continues_text { self.tokenizer.continuing_decoder() } else { self.tokenizer.decoder() },
             stop: StopStrings::new(&options.stop),
             session: self,
             sequence,

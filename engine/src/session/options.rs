@@ -128,6 +128,9 @@ pub struct GenerateOptions {
     pub max_tokens: Option<u32>,
     /// Texts that end the answer; they are not part of it.
     pub stop: Vec<String>,
+    /// The answer goes on with the prompt's text, as where the prompt is no conversation: a space at its beginning is a part of it.
+    /// Otherwise the space that some vocabularies put in front of any text is left out.
+    pub continues_text: bool,
     /// Go on past end-of-answer tokens: for measurements and for forced lengths.
     pub ignore_end: bool,
     /// Asked between chunks of the prompt and between tokens whether to stop.

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use clap::Args;
 use parhelion::loader::Message;
-use parhelion::session::{FinishReason, Token};
+use parhelion::session::{FinishReason, GenerateOptions, Token};
 use serde::Serialize;
 
 use super::loaded::{Answer, Loaded, TimingsOutput, show_on_stdout};
@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, options: &RunOptions) -> Result<(), Command
     let prompt = prompt(&options.prompt)?;
     options.sampling.validate()?;
     let mut loaded = Loaded::new(context, &options.model)?;
-    let generate = options.sampling.generate(loaded.sampling);
+    let generate = GenerateOptions { continues_text: options.raw, ..options.sampling.generate(loaded.sampling) };
     let seed = generate.sampling.seed;
     let tokens = if options.raw {
         loaded.text_tokens(&prompt)?

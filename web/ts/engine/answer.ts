@@ -43,7 +43,8 @@ export async function answer(prompt: Prompt, options: WireGenerateOptions, conte
       const ids = promptTokens(model, prompt);
       promptLength = ids.length;
       if (signal.aborted) return Promise.resolve(nothing(ids.length));
-      return model.generate(ids, Uint32Array.from(tokens), options, cancel, onToken);
+      const all = { ...options, continuesText: prompt.kind === "text" };
+      return model.generate(ids, Uint32Array.from(tokens), all, cancel, onToken);
     });
     if (end.rest !== "") emit({ kind: "token", token: { text: end.rest, id: null, logprob: null } });
     text += end.rest;

@@ -74,6 +74,8 @@ export interface ModelGenerateOptions {
   seed?: number;
   stop?: string[];
   ignoreEnd?: boolean;
+  /** Whether the prompt is text that the answer goes on with. */
+  continuesText?: boolean;
 }
 
 /** How an answer ended. */
