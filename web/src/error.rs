@@ -46,6 +46,7 @@ fn load_code(failure: &LoadError) -> &'static str {
         LoadError::Unsupported { .. } => "unsupported-model",
         LoadError::Template { .. } => "template",
         LoadError::Read { .. } => "storage",
+        LoadError::NotFound { .. } | LoadError::MissingFile { .. } => "not-found",
         _ => "bad-file",
     }
 }

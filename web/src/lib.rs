@@ -10,12 +10,14 @@ mod error;
 mod kernels;
 mod load;
 mod model;
+mod repository;
 mod request;
 mod source;
 
 pub use device::adapters;
 pub use kernels::check_kernels;
 pub use model::{Cancel, Model};
+pub use repository::{ByteRepository, Checkpoint};
 pub use source::ByteSource;
 
 use sha2::Digest;

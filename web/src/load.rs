@@ -1,6 +1,4 @@
-//! From a file to a model on a device that computes rightly.
-
-use std::sync::Arc;
+//! From open files to a model on a device that computes rightly.
 
 use js_sys::Function;
 use parhelion::{
@@ -17,7 +15,6 @@ use wasm_bindgen::JsValue;
 use crate::{
     device::{DeviceReport, Opened, clock},
     request::{DeviceRequest, LoadRequest, milliseconds, to_js},
-    source::JsSource,
 };
 
 /// A model and what it runs on.
@@ -41,10 +38,7 @@ enum Event<'a> {
 
 /// Opens a device, fits the model to it, compares its kernels with known answers if asked to, and streams the weights there. A
 /// switch whose kernels compute wrongly is left off.
-pub(crate) async fn load(source: JsSource, mut request: LoadRequest, events: &Function) -> Result<Loaded, EngineError> {
-    #[expect(clippy::arc_with_non_send_sync, reason = "sources of other hosts are shared between threads")]
-    let source = Arc::new(source);
-    let checkpoint = Checkpoint::open(source).await?;
+pub(crate) async fn load(checkpoint: Checkpoint, mut request: LoadRequest, events: &Function) -> Result<Loaded, EngineError> {
     let mut dropped = Vec::new();
     loop {
         let mut opened = Opened::open(&request.device).await?;

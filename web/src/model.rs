@@ -19,8 +19,9 @@ use crate::{
     device::DeviceReport,
     error,
     load::{self, Loaded},
+    repository::Checkpoint,
     request::{Finished, GenerateRequest, LoadRequest, from_js, milliseconds, to_js},
-    source::{ByteSource, JsSource, Rejection},
+    source::{Rejection, told},
 };
 
 /// Stops an answer between two of its tokens, or between two chunks of its prompt.
@@ -91,13 +92,12 @@ struct MessageRequest {
 
 #[wasm_bindgen]
 impl Model {
-    /// Opens a device, fits the model to it, and streams the weights there. `events` is called with plain objects as loading
+    /// Opens a device, fits the model to it, and streams the weights there, which uses `checkpoint` up. `events` is called with plain objects as loading
     /// goes on.
-    pub async fn load(source: ByteSource, options: JsValue, events: Function) -> Result<Model, JsValue> {
+    pub async fn load(checkpoint: &Checkpoint, options: JsValue, events: Function) -> Result<Model, JsValue> {
         let request: LoadRequest = from_js(options)?;
-        let source = JsSource::new(source).ok_or_else(|| error::option("a source needs its size in bytes"))?;
-        let rejection = source.rejection();
-        let loaded = load::load(source, request, &events).await.map_err(|failure| told(&rejection, &failure))?;
+        let (checkpoint, rejection) = checkpoint.take()?;
+        let loaded = load::load(checkpoint, request, &events).await.map_err(|failure| told(&rejection, &failure))?;
         let Loaded { session, sequence, device, handle } = loaded;
         Ok(Self { session: RefCell::new(Some(session)), sequence, device, handle, rejection, disposed: Cell::new(false) })
     }
@@ -254,14 +254,6 @@ async fn answer(
         rest: generation.rest().to_owned(),
         timings: generation.timings().into(),
     })
-}
-
-/// The source's own error where reading failed: it knows more than the engine's.
-fn told(rejection: &Rejection, failure: &EngineError) -> JsValue {
-    match rejection.borrow_mut().take() {
-        Some(rejected) => rejected,
-        None => error::engine(failure),
-    }
 }
 
 /// The user's local time, which templates may write into the prompt.

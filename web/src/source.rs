@@ -3,9 +3,12 @@
 use std::{borrow::Cow, cell::RefCell, future::Future, pin::Pin, rc::Rc};
 
 use js_sys::{Promise, Uint8Array};
+use parhelion::session::EngineError;
 use parhelion_loader::{LoadError, Source};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
+
+use crate::error;
 
 #[wasm_bindgen(typescript_custom_section)]
 const BYTE_SOURCE: &str = "
@@ -34,8 +37,26 @@ extern "C" {
     fn read(this: &ByteSource, offset: f64, length: f64) -> Result<Promise, JsValue>;
 }
 
-/// What a read was rejected with: it says more than the engine's error can hold.
-pub(crate) type Rejection = Rc<RefCell<Option<JsValue>>>;
+/// What opening or reading a file was rejected with: it says more than the engine's error can hold. All files of a model share it.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Rejection(Rc<RefCell<Option<JsValue>>>);
+
+impl Rejection {
+    /// Keeps it and gives its message.
+    pub(crate) fn keep(&self, rejected: JsValue) -> String {
+        let message = rejected.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
+        *self.0.borrow_mut() = Some(rejected);
+        message.unwrap_or_else(|| "the source gave no bytes".to_owned())
+    }
+}
+
+/// The source's own error where reading failed: it knows more than the engine's.
+pub(crate) fn told(rejection: &Rejection, failure: &EngineError) -> JsValue {
+    match rejection.0.borrow_mut().take() {
+        Some(rejected) => rejected,
+        None => error::engine(failure),
+    }
+}
 
 /// A [`ByteSource`] as the loader reads it.
 pub(crate) struct JsSource {
@@ -47,16 +68,11 @@ pub(crate) struct JsSource {
 
 impl JsSource {
     /// None if the size is no whole number of bytes that numbers can count.
-    pub(crate) fn new(source: ByteSource) -> Option<Self> {
+    pub(crate) fn new(source: ByteSource, rejection: Rejection) -> Option<Self> {
         const MOST: f64 = 9_007_199_254_740_992.0; // 2^53: every whole number up to here has an f64
         let size = source.size();
         let whole = size.fract() == 0.0 && (0.0..=MOST).contains(&size);
-        whole.then(|| Self { name: source.name(), len: size as u64, rejection: Rejection::default(), source })
-    }
-
-    /// Where the last rejection of a read is kept.
-    pub(crate) fn rejection(&self) -> Rejection {
-        Rc::clone(&self.rejection)
+        whole.then(|| Self { name: source.name(), len: size as u64, rejection, source })
     }
 
     async fn read_bytes(&self, offset: u64, len: usize) -> Result<Vec<u8>, LoadError> {
@@ -68,11 +84,7 @@ impl JsSource {
             Ok(promise) => JsFuture::from(promise).await,
             Err(thrown) => Err(thrown),
         };
-        let bytes: Uint8Array = answer.and_then(JsCast::dyn_into).map_err(|rejected| {
-            let reason = rejected.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
-            *self.rejection.borrow_mut() = Some(rejected);
-            failed(reason.unwrap_or_else(|| "the source gave no bytes".into()))
-        })?;
+        let bytes: Uint8Array = answer.and_then(JsCast::dyn_into).map_err(|rejected| failed(self.rejection.keep(rejected)))?;
         if bytes.length() as usize != len {
             return Err(failed(format!("the source gave {} bytes", bytes.length())));
         }

@@ -4,10 +4,11 @@ import { CheckMemory } from "./engine/checks.js";
 import type { Notes } from "./engine/checks.js";
 import { LoadClock } from "./engine/clock.js";
 import { chooseDevice } from "./engine/device.js";
+import { stopped } from "./engine/files.js";
+import type { FileStore } from "./engine/files.js";
 import { ModelHost } from "./engine/host.js";
 import type { CallContext, Handlers } from "./engine/serve.js";
-import { locate, openFile, remoteSize, stopped } from "./engine/source.js";
-import type { FileStore } from "./engine/source.js";
+import { locate } from "./engine/source.js";
 import { Turns } from "./engine/turns.js";
 import { ParhelionError } from "./errors.js";
 import type { Calls, WireLoadOptions } from "./protocol.js";
@@ -103,9 +104,8 @@ export class Engine {
     const clock = new LoadClock();
     const wasm = await this.#wasm();
     clock.lap("wasm");
-    const located = locate(source, await this.#catalogue());
-    const size = async (): Promise<number | undefined> => located.size ?? ("file" in located ? remoteSize(located.file, signal) : undefined);
-    const device = await chooseDevice(options.device ?? "auto", this.#deps.support, size);
+    const place = locate(source, await this.#catalogue());
+    const device = await chooseDevice(options.device ?? "auto", this.#deps.support, () => place.size(signal));
     clock.lap("device");
     if (signal.aborted) throw stopped();
     const host = new ModelHost({
@@ -113,7 +113,8 @@ export class Engine {
       checks: this.#checks,
       userAgent: this.#deps.userAgent,
       model: modelOptions(options, device),
-      openFile: (stop, report) => openFile(() => this.#store(), located, stop, report),
+      name: place.title,
+      openModel: async (stop, report) => place.open(await this.#store(), stop, report),
     });
     this.#timings = await host.load(clock, signal, emit);
     this.#host = host;

@@ -4,8 +4,9 @@ import { ParhelionError } from "./errors.js";
 import { persist } from "./persist.js";
 import type { DoctorArguments, WireLoadOptions, WireSource } from "./protocol.js";
 import { Session } from "./session.js";
+import { wireSource } from "./source.js";
 import { support } from "./support.js";
-import type { CatalogueEntry, DoctorReport, KernelCheck, LoadOptions, ModelSource, RemoteFile, StorageUsage, StoredEntry, Support } from "./types.js";
+import type { CatalogueEntry, DoctorReport, KernelCheck, LoadOptions, ModelSource, StorageUsage, StoredEntry, Support } from "./types.js";
 import { utility } from "./utility.js";
 
 /** What to check, for {@link Parhelion.doctor}. */
@@ -25,7 +26,7 @@ export interface DoctorOptions extends Partial<DoctorArguments> {
  */
 export const Parhelion = {
   /**
-   * Loads a model: gets the file (from the browser's storage if it is there, else from the network into it), opens the
+   * Loads a model: gets its files (from the browser's storage if they are there, else from the network into it), opens the
    * device, checks it, and sends it the weights. It all happens in a worker of its own.
    */
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Session> {
@@ -110,23 +111,4 @@ function whenAborted(signal: AbortSignal, settled: Promise<unknown>): Promise<ne
 
 function aborted(signal: AbortSignal): ParhelionError {
   return new ParhelionError("aborted", "Stopped by its AbortSignal.", { cause: signal.reason });
-}
-
-function wireSource(source: ModelSource): WireSource {
-  if (source instanceof Blob) return { kind: "blob", blob: source };
-  if (source instanceof URL) return { kind: "remote", file: { url: source.href } };
-  if (typeof source === "string") {
-    const isAddress = source.includes("/") || source.toLowerCase().endsWith(".gguf");
-    return isAddress ? { kind: "remote", file: { url: absolute(source) } } : { kind: "catalogue", id: source };
-  }
-  const file: RemoteFile = { ...source, url: [source.url].flat().map(absolute) };
-  return { kind: "remote", file };
-}
-
-function absolute(url: string): string {
-  try {
-    return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
-  } catch (error) {
-    throw new ParhelionError("option", `"${url}" is no address. Give an absolute one, or one relative to the page.`, { cause: error });
-  }
 }

@@ -19,7 +19,37 @@ import type {
 } from "./types.js";
 
 /** A model source in a form that can be sent: addresses are absolute. */
-export type WireSource = { kind: "blob"; blob: Blob } | { kind: "catalogue"; id: string } | { kind: "remote"; file: RemoteFile };
+export type WireSource =
+  | { kind: "catalogue"; id: string }
+  | { kind: "remote"; file: RemoteFile }
+  | WireFiles
+  | WireRepository;
+
+/** Files that the user picked. */
+export interface WireFiles {
+  kind: "files";
+  /** The name for people: of the file, or of the folder that they were in. */
+  title: string;
+  files: WireFile[];
+}
+
+/** One of them. */
+export interface WireFile {
+  /** Where it lies among the others. */
+  path: string;
+  blob: Blob;
+}
+
+/** A repository on a server. */
+export interface WireRepository {
+  kind: "repository";
+  /** The absolute address of its folder, with the slash at its end. */
+  base: string;
+  /** The name for people. */
+  title: string;
+  /** The file in it that is the model; the repository as a whole if left out. */
+  file?: string;
+}
 
 /** Load options without what cannot be sent. */
 export type WireLoadOptions = Omit<LoadOptions, "onProgress" | "signal" | "createWorker">;

@@ -20,11 +20,40 @@ export interface RemoteFile {
   name?: string;
 }
 
+/** Files that belong together, by their paths: relative, their parts separated by `/`. */
+export interface ByteRepository {
+  /** What messages call the place. */
+  readonly name: string;
+  /** The file at `path`; null where there is no such file. */
+  open(path: string): Promise<ByteSource | null>;
+}
+
+/** A repository of several files on a server. */
+export interface RemoteRepository {
+  /** The address of its folder, or its name on a hub: `owner/name`, `owner/name@revision`. */
+  repository: string;
+  /** The branch, tag or commit of a repository on a hub; `main` if neither this nor the name says. */
+  revision?: string;
+  /** The hub; `https://huggingface.co` if left out. */
+  endpoint?: string;
+  /**
+   * The path of the file in it that is the model, such as `model-Q4_0.gguf`; if left out, the repository is one of safetensors
+   * (`config.json`, `tokenizer.json`, `model.safetensors` or shards with their index).
+   */
+  file?: string;
+}
+
 /**
- * What to load: a name from {@link CatalogueEntry.id}, an address (absolute, or relative to the page: it holds a `/` or a
- * `.gguf`), a file that the user picked or dropped (read in place, never copied), or an address with what is known about it.
+ * What to load:
+ * - a name from {@link CatalogueEntry.id}
+ * - an address, absolute or relative to the page. One that ends in `/` is that of a repository's folder, any other that of a
+ *   file: a GGUF file, any part of a split one (`model-00001-of-00003.gguf`), or a safetensors file beside its `config.json`
+ * - a repository of a hub, `owner/name` or `owner/name@revision` (a relative address of that form begins with `./`), or a
+ *   {@link RemoteRepository}
+ * - files that the user picked or dropped (read in place, never copied): one, or all of a repository or of a split model
+ * - an address with what is known about it
  */
-export type ModelSource = string | URL | Blob | RemoteFile;
+export type ModelSource = string | URL | Blob | readonly Blob[] | FileList | RemoteFile | RemoteRepository;
 
 /** A model known by name. */
 export interface CatalogueEntry {
@@ -52,9 +81,11 @@ export type Phase = "download" | "wait" | "verify" | "check" | "upload" | "compi
 /** How far a phase is. */
 export interface Progress {
   phase: Phase;
-  /** Bytes (`download`, `wait`, `verify`, `upload`) or kernels (`check`, `compile`) done. */
+  /** The file that is being transferred (`download`, `wait`, `verify`), by its path in the repository. */
+  file?: string;
+  /** Bytes (`download`, `wait`, `verify`, `upload`) or kernels (`check`, `compile`) done; bytes of all files so far. */
   done: number;
-  /** Of how many; undefined where nobody knows. */
+  /** Of how many; undefined where nobody knows. Of files that are yet to come, those count whose sizes are known. */
   total: number | undefined;
   /** Bytes a second lately; 0 where bytes are not what is counted. */
   bytesPerSecond: number;
@@ -219,7 +250,7 @@ export interface CheckInfo {
 
 /** How long loading took, in milliseconds; 0 for what was not needed. */
 export interface LoadTimings {
-  /** Getting the file, or finding it in the browser's storage. */
+  /** Getting the files, or finding them in the browser's storage, and reading what they say of the model. */
   download: number;
   /** Starting the wasm module. */
   wasm: number;
@@ -236,7 +267,7 @@ export interface LoadTimings {
 
 /** What is known about a session. */
 export interface SessionInfo {
-  /** The file's name. */
+  /** The name of the file or repository. */
   name: string;
   architecture: string;
   /** Weights in the model. */
@@ -285,6 +316,7 @@ export interface TransferProgress extends Progress {
 export interface StoredEntry {
   /** What `remove` takes. */
   key: string;
+  /** The file's name; of a repository's files, the repository's name and the path in it. */
   name: string;
   /** Where it came from. */
   url: string;

@@ -4,7 +4,7 @@
 import { Parhelion, ParhelionError } from "../index.js";
 import type { Session } from "../index.js";
 import type { ChatMessage, ModelSource, SessionInfo, StorageUsage, StoredEntry, Support } from "../types.js";
-import { choiceFor, choiceFromCatalogue, choiceFromFile, fetchServedChoices, joinChoices } from "./choices.js";
+import { choiceFor, choiceFromCatalogue, choiceFromFiles, fetchServedChoices, joinChoices } from "./choices.js";
 import type { ModelChoice } from "./choices.js";
 import { ComposerView } from "./composer.js";
 import { ConversationView } from "./conversation.js";
@@ -74,7 +74,7 @@ export class ParhelionChatElement extends HTMLElement {
   readonly #drop = acceptDrops(
     this,
     () => !this.#fixed,
-    (file) => this.#start(choiceFromFile(file)),
+    (files) => this.#start(choiceFromFiles(files)),
   );
   readonly #modelName = h("span", { class: "brand-name", part: "title" });
   readonly #newChat = button("New chat", { look: "bar", icon: "plus", onClick: () => this.#startNewChat() });

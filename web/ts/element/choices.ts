@@ -1,6 +1,7 @@
 // The models a user can choose from: the built-in catalogue, the ones the page's server lists, and what is stored.
 
-import type { CatalogueEntry, ModelSource, RemoteFile, StoredEntry } from "../types.js";
+import { isLocal, wireSource } from "../source.js";
+import type { CatalogueEntry, ModelSource, RemoteFile } from "../types.js";
 import { nameFromUrl } from "./format.js";
 
 /** A model that can be loaded with one click. */
@@ -15,9 +16,9 @@ export interface ModelChoice {
   note: string;
   /** Licence of the weights, where known. */
   license?: string;
-  /** Size of the file, where known. */
+  /** Size of the file or files, where known. */
   bytes?: number;
-  /** Addresses it may be stored under. */
+  /** Addresses it may be stored under; one that ends in a slash stands for all files below it. */
   urls: readonly string[];
   /** The file's name in a listing of what is stored. */
   fileName: string;
@@ -50,46 +51,34 @@ export function choiceFromUrl(url: string): ModelChoice {
   return { source: url, title: nameFromUrl(url), note: "", urls: [url], fileName: nameFromUrl(url) };
 }
 
-/** The choice for a file on this device. */
-export function choiceFromFile(file: File): ModelChoice {
-  return { source: file, title: nameFromUrl(file.name), note: "", bytes: file.size, urls: [], fileName: file.name };
-}
-
-/** The choice for something stored that no list names. */
-export function choiceFromStored(entry: StoredEntry): ModelChoice {
-  return {
-    source: { url: entry.url, name: entry.name },
-    title: nameFromUrl(entry.name),
-    note: "",
-    bytes: entry.size,
-    urls: [entry.url],
-    fileName: entry.name,
-  };
+/** The choice for files on this device: one, or all of a model. */
+export function choiceFromFiles(files: readonly File[]): ModelChoice {
+  const [first] = files;
+  const folder = first?.webkitRelativePath.split("/").at(-2);
+  const name = files.length === 1 ? (first?.name ?? "model") : (folder ?? first?.name ?? "model");
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  const source = files.length === 1 && first !== undefined ? first : files;
+  return { source, title: nameFromUrl(name), note: "", bytes, urls: [], fileName: name };
 }
 
 /** The choice for whatever a program or an attribute names. */
 export function choiceFor(source: ModelSource, catalogue: readonly ModelChoice[]): ModelChoice {
-  if (source instanceof File) return choiceFromFile(source);
-  if (source instanceof Blob) return { ...choiceFromUrl("model"), source, bytes: source.size };
-  if (source instanceof URL) return choiceFromUrl(source.href);
-  if (typeof source !== "string") {
-    const urls = [source.url].flat();
-    return {
-      ...choiceFromUrl(urls[0] ?? ""),
-      source,
-      urls,
-      ...(source.size === undefined ? {} : { bytes: source.size }),
-    };
-  }
   const known = catalogue.find((choice) => choice.source === source);
-  return known ?? { ...choiceFromUrl(new URL(source, document.baseURI).href), source, title: nameFromUrl(source) };
-}
-
-/** What is stored of a choice, if anything. */
-export function storedOf(choice: ModelChoice, stored: readonly StoredEntry[]): StoredEntry | undefined {
-  return stored.find(
-    (entry) => choice.urls.includes(entry.url) || (entry.name === choice.fileName && entry.size === choice.bytes),
-  );
+  if (known !== undefined) return known;
+  if (isLocal(source)) {
+    const blobs: readonly Blob[] = source instanceof Blob ? [source] : [...source];
+    const files = blobs.filter((blob) => blob instanceof File);
+    return { ...choiceFromFiles(files), source, bytes: blobs.reduce((sum, { size }) => sum + size, 0) };
+  }
+  const wire = wireSource(source);
+  if (wire.kind === "repository") {
+    const { base, title, file } = wire;
+    const url = file === undefined ? base : new URL(file, base).href;
+    return { source, title: file === undefined ? title : nameFromUrl(file), note: "", urls: [url], fileName: file ?? title };
+  }
+  const file: RemoteFile = wire.kind === "remote" ? wire.file : { url: String(source) };
+  const urls = [file.url].flat();
+  return { ...choiceFromUrl(urls[0] ?? ""), source, urls, ...(file.size === undefined ? {} : { bytes: file.size }) };
 }
 
 /**

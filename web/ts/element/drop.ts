@@ -1,10 +1,10 @@
-// A model file dropped anywhere on the chat.
+// Model files dropped anywhere on the chat.
 
 import { h } from "./dom.js";
 
-/** Makes `target` take a dropped file; returns the overlay that says so while one is held over it. */
-export function acceptDrops(target: HTMLElement, open: () => boolean, take: (file: File) => void): HTMLElement {
-  const overlay = h("div", { class: "drop", attributes: { hidden: true } }, "Drop a GGUF file to load it");
+/** Makes `target` take dropped files; returns the overlay that says so while some are held over it. */
+export function acceptDrops(target: HTMLElement, open: () => boolean, take: (files: File[]) => void): HTMLElement {
+  const overlay = h("div", { class: "drop", attributes: { hidden: true } }, "Drop a GGUF file, or all files of a model, to load it");
   target.addEventListener("dragover", (event) => {
     if (!open() || event.dataTransfer?.types.includes("Files") !== true) return;
     event.preventDefault();
@@ -13,10 +13,10 @@ export function acceptDrops(target: HTMLElement, open: () => boolean, take: (fil
   target.addEventListener("dragleave", () => (overlay.hidden = true));
   target.addEventListener("drop", (event) => {
     overlay.hidden = true;
-    const file = event.dataTransfer?.files[0];
-    if (!open() || file === undefined) return;
+    const files = [...(event.dataTransfer?.files ?? [])];
+    if (!open() || files.length === 0) return;
     event.preventDefault();
-    take(file);
+    take(files);
   });
   return overlay;
 }

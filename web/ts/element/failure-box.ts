@@ -1,6 +1,7 @@
 // An error as a person reads it: what happened, what to do, and the buttons that do it.
 
 import type { ParhelionError } from "../errors.js";
+import { isLocal } from "../source.js";
 import type { ModelChoice } from "./choices.js";
 import { button, h, icon } from "./dom.js";
 import { explain, REMEDY_LABELS } from "./failures.js";
@@ -10,7 +11,7 @@ import type { Remedy } from "./failures.js";
 const FOR_DOWNLOADS: ReadonlySet<Remedy> = new Set(["resume", "start-over"]);
 
 /**
- * Builds the box. Without `act` it has no buttons: an error further up in the conversation is history. For a local file
+ * Builds the box. Without `act` it has no buttons: an error further up in the conversation is history. For local files
  * the remedies that download again are replaced by trying again.
  */
 export function failureBox(
@@ -19,7 +20,7 @@ export function failureBox(
   act: ((remedy: Remedy) => void) | undefined,
 ): HTMLElement {
   const { title, advice, remedies } = explain(error);
-  const local = model?.source instanceof Blob;
+  const local = model !== undefined && isLocal(model.source);
   const offered = [...new Set(remedies.map((remedy) => (local && FOR_DOWNLOADS.has(remedy) ? "retry" : remedy)))];
   const buttons = offered.map((remedy, index) =>
     button(REMEDY_LABELS[remedy], {

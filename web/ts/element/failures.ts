@@ -85,7 +85,7 @@ const EXPLANATIONS: Record<ErrorCode, Explanation> = {
   },
   "bad-file": {
     title: "This file is damaged, or no model file.",
-    advice: "It should be a GGUF file. If it was downloaded, fetch it again.",
+    advice: "It should be a GGUF file, or a repository of safetensors. If it was downloaded, fetch it again.",
     remedies: ["start-over", "choose"],
   },
   "no-chat-template": {
@@ -114,8 +114,8 @@ const EXPLANATIONS: Record<ErrorCode, Explanation> = {
     remedies: ["resume", "choose"],
   },
   "not-found": {
-    title: "The server has no such file.",
-    advice: "Check the address, and that the file is public.",
+    title: "A file of the model is not there.",
+    advice: "The details name it. Check the address and that the file is public, or pick that file too.",
     remedies: ["choose", "retry"],
   },
   "not-a-model": {

@@ -1,11 +1,14 @@
 // Choosing a model: what this is, the models at hand with size, time and licence, an address, or a file.
 
 import { CPU_BYTES } from "../limits.js";
+import { isHubId, isLocal } from "../source.js";
 import type { StoredEntry, Support } from "../types.js";
-import { choiceFromFile, choiceFromStored, choiceFromUrl, storedOf } from "./choices.js";
+import { choiceFor, choiceFromFiles } from "./choices.js";
 import type { ModelChoice } from "./choices.js";
 import { button, fill, h, icon, mark, setText } from "./dom.js";
 import { formatBytes, formatDuration } from "./format.js";
+import { storedChoices, storedOf } from "./stored.js";
+import type { Stored } from "./stored.js";
 
 /** What the picker asks of the element it stands in. */
 export interface PickerActions {
@@ -47,7 +50,7 @@ export class PickerView {
         type: "text",
         inputmode: "url",
         id: "address",
-        placeholder: "https://…/model.gguf",
+        placeholder: "https://…/model.gguf or owner/name",
         autocomplete: "off",
         spellcheck: "false",
         "aria-describedby": "address-problem",
@@ -79,11 +82,8 @@ export class PickerView {
   /** Brings everything up to date. */
   update(content: PickerContent): void {
     this.#updateNotice(content.support);
-    const listed = [...content.choices];
-    for (const entry of content.stored) {
-      if (!content.fixed && !listed.some((choice) => storedOf(choice, [entry]) !== undefined))
-        listed.push(choiceFromStored(entry));
-    }
+    const { choices, stored } = content;
+    const listed = content.fixed ? choices : [...choices, ...storedChoices(stored, choices)];
     const noGpu = content.support?.webgpu === false;
     fill(
       this.#list,
@@ -100,7 +100,7 @@ export class PickerView {
     (this.#list.querySelector("button") ?? this.#address).focus();
   }
 
-  #buildChoice(choice: ModelChoice, stored: StoredEntry | undefined, onCpu: boolean): HTMLElement {
+  #buildChoice(choice: ModelChoice, stored: Stored | undefined, onCpu: boolean): HTMLElement {
     const tooLarge = onCpu && (choice.bytes ?? 0) > CPU_BYTES;
     const ready = stored?.complete === true;
     const verb = ready ? "Load" : stored === undefined ? "Download" : "Resume";
@@ -137,17 +137,8 @@ export class PickerView {
   }
 
   #buildOther(): HTMLElement {
-    const input = h("input", {
-      class: "visually-hidden",
-      attributes: { type: "file", accept: ".gguf", tabindex: -1, "aria-label": "Model file" },
-      on: {
-        change: () => {
-          const file = input.files?.[0];
-          input.value = "";
-          if (file !== undefined) this.#actions.load(choiceFromFile(file));
-        },
-      },
-    });
+    const files = this.#fileInput({ accept: ".gguf,.safetensors,.json,.jinja", multiple: true, "aria-label": "Model files" });
+    const folder = this.#fileInput({ webkitdirectory: true, "aria-label": "Model folder" });
     const form = h(
       "form",
       {
@@ -155,7 +146,7 @@ export class PickerView {
         attributes: { novalidate: true },
         on: { submit: (event) => this.#submitAddress(event) },
       },
-      h("label", { attributes: { for: "address" } }, "Address of a GGUF file"),
+      h("label", { attributes: { for: "address" } }, "Address of a GGUF file or a repository, or its name on Hugging Face"),
       h(
         "div",
         { class: "row grow" },
@@ -172,11 +163,29 @@ export class PickerView {
       h(
         "div",
         { class: "row" },
-        button("Open a file from this device", { icon: "file", onClick: () => input.click() }),
-        h("span", { class: "muted drop-hint" }, "or drop it anywhere here"),
-        input,
+        button("Open files from this device", { icon: "file", onClick: () => files.click() }),
+        button("Open a folder", { icon: "file", onClick: () => folder.click() }),
+        h("span", { class: "muted drop-hint" }, "or drop files anywhere here"),
+        files,
+        folder,
       ),
     );
+  }
+
+  /** Has the user pick the files of one model. */
+  #fileInput(attributes: Record<string, string | boolean>): HTMLInputElement {
+    const input = h("input", {
+      class: "visually-hidden",
+      attributes: { type: "file", tabindex: -1, ...attributes },
+      on: {
+        change: () => {
+          const files = [...(input.files ?? [])];
+          input.value = "";
+          if (files.length > 0) this.#actions.load(choiceFromFiles(files));
+        },
+      },
+    });
+    return input;
   }
 
   #submitAddress(event: Event): void {
@@ -184,9 +193,12 @@ export class PickerView {
     const text = this.#address.value.trim();
     const url = parseUrl(text);
     const usable = text !== "" && url !== null && /^https?:$/.test(url.protocol);
-    setText(this.#problem, usable ? "" : "Enter an address that begins with https:// and leads to a .gguf file.");
+    setText(
+      this.#problem,
+      usable ? "" : "Enter an address that begins with https:// and leads to a .gguf file or, with / at its end, a repository; or owner/name.",
+    );
     this.#address.setAttribute("aria-invalid", String(!usable));
-    if (usable) this.#actions.load(choiceFromUrl(url.href));
+    if (usable) this.#actions.load(choiceFor(isHubId(text) ? text : url.href, []));
     else this.#address.focus();
   }
 
@@ -218,8 +230,8 @@ function parseUrl(text: string): URL | null {
   }
 }
 
-function timeText(choice: ModelChoice, stored: StoredEntry | undefined): string | undefined {
-  if (choice.source instanceof Blob || choice.bytes === undefined || stored?.complete === true) return undefined;
+function timeText(choice: ModelChoice, stored: Stored | undefined): string | undefined {
+  if (isLocal(choice.source) || choice.bytes === undefined || stored?.complete === true) return undefined;
   const missing = choice.bytes - (stored?.bytes ?? 0);
   const time = formatDuration(missing / ((USUAL_MEGABITS * 1e6) / 8));
   return `about ${time}${stored === undefined ? "" : " left"} at ${USUAL_MEGABITS} Mbit/s`;

@@ -8,6 +8,7 @@ import type { ChatMessage, GenerationTimings, ModelSource, Progress, SessionInfo
 import type { ModelChoice } from "./choices.js";
 import { DEFAULT_SETTINGS, generateOptions, loadOptions, needsReload } from "./settings.js";
 import type { Settings } from "./settings.js";
+import { isPartOf } from "./stored.js";
 
 /** One message of the conversation as it is shown. */
 export interface Turn {
@@ -148,7 +149,7 @@ export class Chat {
     if (choice === undefined) return;
     try {
       for (const entry of await Parhelion.storage.list()) {
-        if (isStoredAs(entry, choice)) await Parhelion.storage.remove(entry.key);
+        if (isPartOf(entry, choice)) await Parhelion.storage.remove(entry.key);
       }
     } catch (thrown) {
       return this.#loadFailed(Failure.from(thrown));
@@ -292,10 +293,6 @@ export class Chat {
     }
     this.#listener.wrote(turn);
   }
-}
-
-function isStoredAs(entry: { url: string; name: string }, choice: ModelChoice): boolean {
-  return choice.urls.includes(entry.url) || entry.name === choice.fileName;
 }
 
 /** A model for which only the source is known. */

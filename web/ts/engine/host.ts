@@ -1,10 +1,10 @@
 /** A model on a device, and getting it back when the device goes away. */
 import { ParhelionError } from "../errors.js";
-import { stopped } from "./source.js";
-import type { OpenFile } from "./source.js";
+import { stopped } from "./files.js";
+import type { OpenModel } from "./files.js";
 import type { CheckInfo, LoadTimings, Progress } from "../types.js";
 import type * as Wasm from "../wasm/parhelion_web.js";
-import type { Model, ModelOptions } from "../wasm/parhelion_web.js";
+import type { Checkpoint, Model, ModelOptions } from "../wasm/parhelion_web.js";
 import type { CheckMemory } from "./checks.js";
 import { LoadClock, loadProgress, phase } from "./clock.js";
 
@@ -23,8 +23,10 @@ export interface HostOptions {
   /** Which browser this is. */
   readonly userAgent: string;
   readonly model: ModelOptions;
-  /** Opens the model's file; it is closed after each load, so that it can be removed from the store meanwhile. */
-  openFile(signal: AbortSignal, report: (progress: Progress) => void): Promise<OpenFile>;
+  /** What the session is called. */
+  readonly name: string;
+  /** Where the model's files are; they are closed after each load, so that they can be removed from the store meanwhile. */
+  openModel(signal: AbortSignal, report: (progress: Progress) => void): Promise<OpenModel>;
 }
 
 /** How a load or a recovery goes on. */
@@ -36,14 +38,17 @@ export class ModelHost {
   check: CheckInfo = { state: "off", dropped: [] };
   /** Times that the model was loaded again. */
   recoveries = 0;
-  /** The file's name. */
-  name = "";
   readonly #options: HostOptions;
   #model: Model | undefined;
   #lastLoss = Number.NEGATIVE_INFINITY;
 
   constructor(options: HostOptions) {
     this.#options = options;
+  }
+
+  /** The name of the model's file or repository. */
+  get name(): string {
+    return this.#options.name;
   }
 
   /** The model as it is. @throws ParhelionError `device-lost` if it was lost and is not back */
@@ -117,22 +122,30 @@ export class ModelHost {
   }
 
   async #load(clock: LoadClock, signal: AbortSignal, report: Report): Promise<void> {
-    const file = await this.#options.openFile(signal, report);
+    const files = await this.#options.openModel(signal, report);
     try {
-      clock.lap("download");
-      this.name = file.source.name;
-      this.#model = await this.#open(file, clock, signal, report);
+      const checkpoint = await this.#options.wasm.Checkpoint.open(files, files.file);
+      try {
+        clock.lap("download");
+        this.#model = await this.#open(checkpoint, await files.identity(), clock, signal, report);
+      } finally {
+        checkpoint.free();
+      }
       clock.lap("upload");
+      await files.settle();
+    } catch (thrown) {
+      throw signal.aborted && codeOf(thrown) !== "aborted" ? stopped() : thrown;
     } finally {
-      file.close();
+      files.close();
     }
   }
 
-  async #open(file: OpenFile, clock: LoadClock, signal: AbortSignal, report: Report): Promise<Model> {
+  /** Brings a model to the device. `identity` is the same for the same model. */
+  async #open(checkpoint: Checkpoint, identity: string, clock: LoadClock, signal: AbortSignal, report: Report): Promise<Model> {
     const { wasm, checks, model: options } = this.#options;
     const device = options.device === "webgpu" ? await this.#deviceKey() : undefined;
     const known = device === undefined ? { dropped: [], models: [] } : await checks.recall(device);
-    const remembered = known.models.includes(file.identity);
+    const remembered = known.models.includes(identity);
     const check = device !== undefined && (options.check ?? !remembered);
     const off = Object.fromEntries(known.dropped.map((feature) => [feature, false]));
     const progressOf = loadProgress(clock);
@@ -142,20 +155,16 @@ export class ModelHost {
       const progress = progressOf(event);
       if (progress !== undefined) report(progress);
     };
-    try {
-      const model = await wasm.Model.load(file.source, { ...options, ...off, check }, onEvent);
-      if (signal.aborted) {
-        model.dispose();
-        model.free();
-        throw stopped();
-      }
-      if (device !== undefined && dropped !== undefined) await checks.remember(device, file.identity, dropped);
-      const state = dropped !== undefined ? "run" : remembered ? "remembered" : "off";
-      this.check = { state, dropped: [...new Set([...known.dropped, ...(dropped ?? [])])] };
-      return model;
-    } catch (thrown) {
-      throw signal.aborted ? stopped() : thrown;
+    const model = await wasm.Model.load(checkpoint, { ...options, ...off, check }, onEvent);
+    if (signal.aborted) {
+      model.dispose();
+      model.free();
+      throw stopped();
     }
+    if (device !== undefined && dropped !== undefined) await checks.remember(device, identity, dropped);
+    const state = dropped !== undefined ? "run" : remembered ? "remembered" : "off";
+    this.check = { state, dropped: [...new Set([...known.dropped, ...(dropped ?? [])])] };
+    return model;
   }
 
   /** What decides whether kernels that were right will be right again: the device, the browser, and the kernels. */

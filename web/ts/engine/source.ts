@@ -1,75 +1,62 @@
-/** From what the page named to bytes that can be read. */
+/** From what the page named to files that can be opened. */
 import { ParhelionError } from "../errors.js";
-import type { WireSource } from "../protocol.js";
-import type { ByteSource, CatalogueEntry, RemoteFile, TransferProgress } from "../types.js";
-
-/** The part of the model store that loading needs. */
-export interface FileStore {
-  fetch(
-    request: RemoteFile & { signal?: AbortSignal; onProgress?(progress: TransferProgress): void },
-  ): Promise<ByteSource & { readonly sha256: string; close(): void }>;
-  fromBlob(file: Blob & { name?: string }): ByteSource;
-}
-
-/** A file open for reading. */
-export interface OpenFile {
-  readonly source: ByteSource;
-  /** The same for the same contents, as far as can be told without reading them. */
-  readonly identity: string;
-  close(): void;
-}
-
-/** Where a file is, and how large it is if somebody knows. */
-export type Located = { blob: Blob & { name?: string }; size: number } | { file: RemoteFile; size: number | undefined };
+import { addressIn, isInside, nameAt, partsOf } from "../paths.js";
+import type { WireFiles, WireRepository, WireSource } from "../protocol.js";
+import type { CatalogueEntry, RemoteFile } from "../types.js";
+import type { ModelPlace } from "./files.js";
+import { PickedFiles } from "./picked.js";
+import { RemoteFiles } from "./remote.js";
 
 /** Looks names up in the catalogue. */
-export function locate(source: WireSource, catalogue: CatalogueEntry[]): Located {
-  if (source.kind === "blob") return { blob: source.blob, size: source.blob.size };
-  if (source.kind === "remote") return { file: source.file, size: source.file.size };
+export function locate(source: WireSource, catalogue: CatalogueEntry[]): ModelPlace {
+  if (source.kind === "files") return picked(source);
+  if (source.kind === "remote") return remoteFile(source.file);
+  if (source.kind === "repository") return remoteRepository(source);
   const entry = catalogue.find(({ id }) => id === source.id);
   if (entry === undefined) {
     const known = catalogue.map(({ id }) => id).join(", ");
-    throw new ParhelionError("not-found", `No model is called "${source.id}". The names are: ${known}. Or give an address or a file.`);
+    const message = `No model is called "${source.id}". The names are: ${known}. Or give an address, a repository or a file.`;
+    throw new ParhelionError("not-found", message);
   }
   const { urls, sha256, bytes, fileName } = entry;
-  return { file: { url: urls, sha256, size: bytes, name: fileName }, size: bytes };
+  return remoteFile({ url: urls, sha256, size: bytes, name: fileName });
 }
 
-/** The size that the server gives for a file; undefined if it does not say. Never rejects. */
-export async function remoteSize(file: RemoteFile, signal: AbortSignal): Promise<number | undefined> {
-  for (const url of [file.url].flat()) {
-    const response = await fetch(url, { method: "HEAD", signal }).catch(() => undefined);
-    const length = Number(response?.ok === true ? response.headers.get("content-length") : Number.NaN);
-    if (Number.isSafeInteger(length) && length > 0) return length;
+function remoteFile(file: RemoteFile): ModelPlace {
+  const [first] = [file.url].flat();
+  if (first === undefined) throw new ParhelionError("option", "No address to download from was given.");
+  const path = nameAt(first) ?? "model";
+  return new RemoteFiles({ title: file.name ?? path, name: folderOf(first), bases: [file.url].flat(), file: path, given: file });
+}
+
+function remoteRepository({ base, title, file }: WireRepository): ModelPlace {
+  // Refused before anything is asked of the server.
+  if (file !== undefined) addressIn(base, file);
+  return new RemoteFiles({ title, name: base.replace(/\/$/, ""), bases: [base], file });
+}
+
+function picked({ files, title }: WireFiles): ModelPlace {
+  const [only] = files;
+  // Alone it needs no name by which others would find it.
+  if (files.length === 1 && only !== undefined && !isInside(only.path)) return new PickedFiles(title, [{ ...only, path: "model" }], "model");
+  return new PickedFiles(title, files, modelAmong(files.map(({ path }) => path)));
+}
+
+/** The file that is the model among those picked; undefined if all together are. */
+function modelAmong(paths: string[]): string | undefined {
+  if (paths.length === 1) return paths[0];
+  if (paths.includes("model.safetensors") || paths.includes("model.safetensors.index.json")) return undefined;
+  const models = new Set(paths.filter((path) => /\.gguf$/i.test(path)).map((path) => partsOf(path)?.[0] ?? path));
+  if (models.size > 1) {
+    const message = `There are ${models.size} models among the files: ${[...models].join(", ")}. Pick the files of one.`;
+    throw new ParhelionError("option", message);
   }
-  return undefined;
+  // Any part will do: the engine says which others are missing, be it the first.
+  const [model] = models;
+  return paths.find((path) => path === model || (model !== undefined && partsOf(path)?.[0] === model));
 }
 
-/** Opens the file: from the store, from the network through the store, or in place. */
-export async function openFile(
-  store: () => Promise<FileStore>,
-  located: Located,
-  signal: AbortSignal,
-  onProgress: (progress: TransferProgress) => void,
-): Promise<OpenFile> {
-  if ("blob" in located) {
-    const source = (await store()).fromBlob(located.blob);
-    return { source: stoppable(source, signal), identity: `${source.name} ${source.size}`, close: () => undefined };
-  }
-  const file = await (await store()).fetch({ ...located.file, signal, onProgress });
-  return { source: stoppable(file, signal), identity: file.sha256, close: () => file.close() };
-}
-
-/** The same bytes, until the signal fires: so loading stops at its next read. */
-function stoppable(source: ByteSource, signal: AbortSignal): ByteSource {
-  return {
-    name: source.name,
-    size: source.size,
-    read: (offset, length) => (signal.aborted ? Promise.reject(stopped()) : source.read(offset, length)),
-  };
-}
-
-/** The error of a load that the page stopped. */
-export function stopped(): ParhelionError {
-  return new ParhelionError("aborted", "Loading was stopped.");
+/** The address of the folder that a file is in, without a slash at its end. */
+function folderOf(url: string): string {
+  return URL.canParse(url) ? new URL(".", url).href.replace(/\/$/, "") : url;
 }

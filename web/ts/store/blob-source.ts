@@ -8,8 +8,11 @@ export class BlobSource implements ByteSource {
   readonly name: string;
   readonly size: number;
 
-  constructor(private readonly blob: Blob & { readonly name?: string }) {
-    this.name = blob.name ?? "file";
+  constructor(
+    private readonly blob: Blob & { readonly name?: string },
+    name?: string,
+  ) {
+    this.name = name ?? blob.name ?? "file";
     this.size = blob.size;
   }
 

@@ -2,21 +2,20 @@ import { ParhelionError } from "../errors.js";
 import type { Folder, Writer } from "./backend.js";
 import { CHUNK_BYTES, MAX_CHUNKS, type Gap, chunkCount, chunkLength, nextGap } from "./chunks.js";
 import { sha256Hex } from "./digest.js";
+import { beginsAs } from "./format.js";
 import { QUOTA_ADVICE, formatBytes, throwIfAborted } from "./failure.js";
 import { type Head, type Known, changed, host, notAModel } from "./http.js";
 import type { Manifest } from "./manifest.js";
 import { clearDamaged, writeManifest } from "./notes.js";
 import type { ProgressMeter } from "./progress.js";
 import { Transfer, type TransferOwner } from "./transfer.js";
-import type { Bytes, IncrementalHash, RetryPolicy } from "./types.js";
-
-/** What a model file begins with. */
-const MAGIC = "GGUF";
+import type { Bytes, FileFormat, IncrementalHash, RetryPolicy } from "./types.js";
 
 /** What a download works with; the file's lock is held. */
 export interface DownloadContext {
   readonly folder: Folder;
   readonly manifest: Manifest;
+  readonly format: FileFormat;
   readonly policy: RetryPolicy;
   readonly signal: AbortSignal | undefined;
   readonly meter: ProgressMeter;
@@ -147,18 +146,18 @@ class Walk implements TransferOwner {
       this.buffer.set(part, this.filled);
       this.filled += part.length;
       rest = rest.subarray(part.length);
-      this.write();
+      this.write(false);
       if (part.length === room) await this.seal();
     }
     this.context.meter.update("download", this.position(), this.manifest.size);
   }
 
-  /** Hands the writer what came in, once its beginning shows that it is a model. */
-  private write(): void {
+  /** Hands the writer what came in, once its beginning shows that it is what was asked for. */
+  private write(ended: boolean): void {
     if (this.index === 0) {
-      const begin = String.fromCharCode(...this.buffer.subarray(0, Math.min(this.filled, MAGIC.length)));
-      if (!MAGIC.startsWith(begin)) throw notAModel(this.manifest.url, "something else");
-      if (this.filled < MAGIC.length) return;
+      const begins = beginsAs(this.context.format, this.buffer.subarray(0, this.filled), ended);
+      if (begins === false) throw notAModel(this.manifest.url, "something else");
+      if (begins === undefined) return;
     }
     this.writer.write(this.index, this.written, this.buffer.subarray(this.written, this.filled));
     this.written = this.filled;
@@ -167,6 +166,7 @@ class Walk implements TransferOwner {
   /** Makes the chunk last: first its bytes, then the hash that says that they are there. */
   private async seal(): Promise<void> {
     const { manifest, index } = this;
+    if (this.written < this.filled) this.write(true);
     const chunk = this.buffer.subarray(0, this.filled);
     const digest = await sha256Hex(chunk);
     if (manifest.complete && manifest.chunks[index] !== digest) throw changed(manifest.url);

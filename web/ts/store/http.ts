@@ -69,7 +69,7 @@ export function acceptResponse(response: Response, from: number, to: number | nu
 /** A body that does not begin as a model does. */
 export function notAModel(url: string, what: string): ParhelionError {
   const message =
-    `${host(url)} sent ${what} instead of a GGUF file. Check that the address is that of the file itself; ` +
+    `${host(url)} sent ${what} instead of a model's file. Check that the address is that of the file itself: ${url}; ` +
     `on networks with a login page, log in first.`;
   return new ParhelionError("not-a-model", message);
 }

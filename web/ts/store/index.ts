@@ -2,4 +2,4 @@
 export { BlobSource } from "./blob-source.js";
 export { ModelStore } from "./store.js";
 export { StoredFile } from "./stored-file.js";
-export type { FetchRequest, IncrementalHash, RetryPolicy, StoreDependencies, StoredSource } from "./types.js";
+export type { FetchRequest, FileFormat, IncrementalHash, RetryPolicy, StoreDependencies, StoredSource } from "./types.js";

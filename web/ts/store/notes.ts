@@ -4,6 +4,7 @@ import { type Manifest, parseManifest, serialiseManifest } from "./manifest.js";
 /** The manifest alternates between two notes, so that one is whole at any moment. */
 const SLOTS = ["manifest.0", "manifest.1"] as const;
 const DAMAGED = "damaged";
+const ABSENT = "absent";
 /** Holds what belongs to no file; no key looks like this. */
 const SETTINGS = "settings";
 const PERSIST_ASKED = "persist-asked";
@@ -38,6 +39,21 @@ export async function isDamaged(folder: Folder): Promise<boolean> {
 /** Every chunk was checked. */
 export function clearDamaged(folder: Folder): Promise<void> {
   return folder.removeNote(DAMAGED);
+}
+
+/** The paths that {@link writeAbsent} wrote; none if what is there is not such a list, as anything of the origin can write there. */
+export async function readAbsent(folder: Folder): Promise<string[]> {
+  try {
+    const value: unknown = JSON.parse((await folder.readNote(ABSENT)) ?? "[]");
+    return Array.isArray(value) && value.every((path) => typeof path === "string") ? value : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Notes which files the server had not beside this one. Needs no lock: whoever writes it has asked the same server. */
+export function writeAbsent(folder: Folder, paths: string[]): Promise<void> {
+  return folder.writeNote(ABSENT, JSON.stringify(paths));
 }
 
 /** Whether the browser was asked for persistent storage by {@link setPersistAsked}'s caller; the first to ask gets false. */

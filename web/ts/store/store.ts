@@ -69,9 +69,9 @@ export class ModelStore {
     });
   }
 
-  /** A local file, or any Blob, as a model's source: read in place. */
-  fromBlob(file: Blob & { readonly name?: string }): ByteSource {
-    return new BlobSource(file);
+  /** A local file, or any Blob, as a model's source: read in place. `name`, if it is not to be called by its own. */
+  fromBlob(file: Blob & { readonly name?: string }, name?: string): ByteSource {
+    return new BlobSource(file, name);
   }
 
   /** All that is stored, whole or in part, the last used first. */
@@ -177,6 +177,7 @@ export class ModelStore {
     const context: DownloadContext = {
       folder,
       manifest,
+      format: request.format ?? "weights",
       policy: { ...RETRY_POLICY, ...this.deps.retry },
       signal: request.signal,
       meter: new ProgressMeter(report, stored),

@@ -4,7 +4,7 @@ import { CHUNK_BYTES, chunkLength, chunksOf } from "./chunks.js";
 import { sha256Hex } from "./digest.js";
 import { storageFailure } from "./failure.js";
 import type { Manifest } from "./manifest.js";
-import { markDamaged } from "./notes.js";
+import { markDamaged, readAbsent, writeAbsent } from "./notes.js";
 import { checkRange } from "./range.js";
 import type { Bytes, StoredSource } from "./types.js";
 
@@ -60,6 +60,14 @@ export class StoredFile implements StoredSource {
       result.set(chunk.subarray(from - start, to - start), from - offset);
     }
     return result;
+  }
+
+  absent(): Promise<string[]> {
+    return readAbsent(this.folder);
+  }
+
+  rememberAbsent(paths: string[]): Promise<void> {
+    return writeAbsent(this.folder, paths);
   }
 
   close(): void {

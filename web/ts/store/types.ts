@@ -35,8 +35,13 @@ export interface StoreDependencies {
   retry?: Partial<RetryPolicy>;
 }
 
+/** What a file has to begin as: GGUF or safetensors, a JSON object, or text that is no web page. */
+export type FileFormat = "weights" | "json" | "text";
+
 /** A file to have in the store. */
 export interface FetchRequest extends RemoteFile {
+  /** Checked while the file comes in; default `weights`. */
+  format?: FileFormat;
   /** Stops with `aborted`; what was downloaded is kept. */
   signal?: AbortSignal;
   onProgress?(progress: TransferProgress): void;
@@ -48,6 +53,10 @@ export interface StoredSource extends ByteSource {
   readonly key: string;
   /** SHA-256 of the file, in lower-case hexadecimal. */
   readonly sha256: string;
+  /** Paths of files that were not beside this one when {@link rememberAbsent} was last called; none if it was not. */
+  absent(): Promise<string[]>;
+  /** Remembers that files are not beside this one, for as long as it is stored. */
+  rememberAbsent(paths: string[]): Promise<void>;
   /** Ends reading: until then (or until its worker ends) the file cannot be removed. */
   close(): void;
 }

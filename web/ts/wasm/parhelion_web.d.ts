@@ -2,7 +2,7 @@
  * The interface of the wasm module as the worker uses it. The build puts the module that wasm-bindgen generates next to
  * the compiled worker, as `wasm/parhelion_web.js`. Every error thrown carries one of the codes in `errors.ts` as `code`.
  */
-import type { ByteSource, DeviceInfo, DoctorReport, FinishReason, KernelCheck } from "../types.js";
+import type { ByteRepository, DeviceInfo, DoctorReport, FinishReason, KernelCheck } from "../types.js";
 
 /** Starts the module; without an argument it is fetched from `parhelion_web_bg.wasm` next to it. */
 export default function init(module?: { module_or_path?: unknown }): Promise<{ readonly memory: WebAssembly.Memory }>;
@@ -96,10 +96,19 @@ export interface ModelAnswer {
   };
 }
 
+/** A model whose files are open and whose headers have been read. */
+export class Checkpoint {
+  private constructor();
+  /** Opens the model at `path` in a repository: a GGUF file, a part of a split one, a safetensors file; or the repository as a whole. */
+  static open(repository: ByteRepository, path: string | undefined): Promise<Checkpoint>;
+  free(): void;
+}
+
 /** A model on a device. While it answers, every call but `loseDevice` and `dispose` throws `busy`. */
 export class Model {
   private constructor();
-  static load(source: ByteSource, options: ModelOptions, events: (event: LoadEvent) => void): Promise<Model>;
+  /** Uses the checkpoint up. */
+  static load(checkpoint: Checkpoint, options: ModelOptions, events: (event: LoadEvent) => void): Promise<Model>;
   info(): ModelInfo;
   tokenize(text: string, special: boolean): Uint32Array;
   /** The tokens of a text that is to be continued, after the token that the model expects first. */
