@@ -1,7 +1,7 @@
 // The engine's own module in a worker, without the package around it: for tests of what it computes. Answers one request after
 // another, each `[id, name, ...arguments]` of the functions below.
 
-import init, { Cancel, Model, checkKernels } from "/wasm/parhelion_web.js";
+import init, { Cancel, Checkpoint, Model, checkKernels } from "/wasm/parhelion_web.js";
 
 let model;
 
@@ -21,7 +21,9 @@ const requests = {
     model?.dispose();
     const began = performance.now();
     const events = {};
-    model = await Model.load(await remote(url), options, (event) => {
+    const open = async () => remote(url);
+    const checkpoint = await Checkpoint.open({ name: "the server", open }, "model.gguf");
+    model = await Model.load(checkpoint, options, (event) => {
       events[event.kind] = { ...event, at: performance.now() - began };
     });
     return { info: model.info(), events, milliseconds: performance.now() - began };

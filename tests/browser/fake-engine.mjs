@@ -14,10 +14,10 @@ const DEVICE = { name: "stand-in", backend: "WebGPU", driver: "", subgroups: tru
 /**
  * A wasm module whose model counts: each token is one more than the one before, and its text is its number and a space.
  * `script` holds what goes wrong: `beforeToken(n)` is called before the n-th token of an answer, `onLoad(options)` when a
- * model is loaded; both may throw. `log` records what was asked of the module.
+ * model is loaded; both may throw. `paths` are those that it opens. `log` records what was asked of the module.
  */
 export function fakeWasm(script = {}) {
-  const log = { loads: [], generates: [], live: 0, tokens: 0 };
+  const log = { loads: [], opened: [], generates: [], live: 0, freed: 0, tokens: 0 };
   class Cancel {
     asked = false;
     cancel() {
@@ -25,17 +25,33 @@ export function fakeWasm(script = {}) {
     }
     free() {}
   }
+  class Checkpoint {
+    /** Opens what `script.paths` lists, and of them what there is; without a list, the file at `path`. */
+    static async open(repository, path) {
+      const opened = new Checkpoint();
+      opened.sources = [];
+      for (const wanted of script.paths ?? [path]) {
+        const source = await repository.open(wanted);
+        log.opened.push([wanted, source?.size ?? null]);
+        if (source !== null) opened.sources.push(source);
+      }
+      return opened;
+    }
+    free() {
+      log.freed += 1;
+    }
+  }
   class Model {
-    static async load(source, options, events) {
+    static async load({ sources }, options, events) {
       log.loads.push({ ...options });
-      await source.read(0, source.size);
+      for (const source of sources) await source.read(0, source.size);
       await script.onLoad?.(options, log.loads.length);
       log.live += 1;
       events({ kind: "device", device: DEVICE });
       if (options.check) events({ kind: "check", kernels: 3, milliseconds: 1, dropped: script.dropped ?? [] });
       events({ kind: "plan", bytes: 10, weights: 6, kv: 3, scratch: 1 });
       events({ kind: "compile", done: 3, total: 3 });
-      events({ kind: "upload", done: source.size, total: source.size });
+      events({ kind: "upload", done: sources[0].size, total: sources[0].size });
       return new Model();
     }
     lost = false;
@@ -107,6 +123,7 @@ export function fakeWasm(script = {}) {
     adapters: async () => DEVICE,
     checkKernels: async () => ({ total: 0, failed: 0, device: DEVICE, milliseconds: 0 }),
     Cancel,
+    Checkpoint,
     Model,
     Sha256: class {},
   };
@@ -122,10 +139,10 @@ export function memoryNotes() {
 const store = {
   fetch: async ({ signal, name }) => {
     signal?.throwIfAborted();
-    return { ...store.fromBlob(new Blob(["weights!"])), name, sha256: "00", close() {} };
+    return { ...store.fromBlob(new Blob(["weights!"])), name, sha256: "00", absent: async () => [], rememberAbsent: async () => {}, close() {} };
   },
-  fromBlob: (blob) => ({
-    name: blob.name ?? "file",
+  fromBlob: (blob, name) => ({
+    name: name ?? blob.name ?? "file",
     size: blob.size,
     read: async (offset, length) => new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer()),
   }),

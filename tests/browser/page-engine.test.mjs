@@ -157,7 +157,7 @@ describe("without WebGPU", () => {
 describe("what servers do wrong", () => {
   test("is a readable line, and can be put right", SLOW, async () => {
     const faults = {
-      missing: [{ status: 404 }, "The server has no such file."],
+      missing: [{ status: 404 }, "A file of the model is not there."],
       page: [{ html: true }, "The address leads to a web page, not to a model file."],
     };
     server.mount("/damaged.gguf", bytes.subarray(0, bytes.length / 2));
@@ -166,7 +166,7 @@ describe("what servers do wrong", () => {
       server.fault(`/${name}.gguf`, fault);
     }
     await withPage({}, "/", async ({ browser, page, message }) => {
-      const address = page.getByLabel("Address of a GGUF file");
+      const address = page.getByLabel("Address of a GGUF file or a repository");
       const lines = [
         ...Object.entries(faults).map(([name, [, line]]) => [name, line]),
         ["damaged", "This file is damaged, or no model file."],
