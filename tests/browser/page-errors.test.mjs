@@ -111,7 +111,7 @@ describe("errors", () => {
 
   test("an address that is none is refused where it is written", async () => {
     const chat = await start();
-    const field = chat.page.getByLabel("Address of a GGUF file");
+    const field = chat.page.getByLabel("Address of a GGUF file or a repository");
     await field.fill("ftp://example.com/model.gguf");
     await field.press("Enter");
     await chat.page.getByText("Enter an address that begins with https://").waitFor();

@@ -2,8 +2,10 @@
 // that every state can be reached at once; `page-engine.test.mjs` has the real one.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 
 import { ask, fakeSuite, load } from "./page/open.mjs";
@@ -228,6 +230,67 @@ describe("the conversation", () => {
     });
     await chat.message.waitFor();
     assert.equal(await chat.page.evaluate(() => globalThis.fake.calls.find((call) => call.load).load), "mine.gguf");
+  });
+
+  test("several dropped files, and a picked folder, are one model", async () => {
+    const loaded = (chat) => chat.page.evaluate(() => globalThis.fake.calls.findLast((call) => call.load).load);
+    const chat = await start();
+    await chat.download.waitFor();
+    await chat.page.evaluate(() => {
+      const dataTransfer = new DataTransfer();
+      for (const name of ["config.json", "model.safetensors"]) dataTransfer.items.add(new File(["{}"], name));
+      document
+        .querySelector("parhelion-chat")
+        .dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    });
+    await chat.message.waitFor();
+    assert.deepEqual(await loaded(chat), ["config.json", "model.safetensors"]);
+
+    const folder = join(await mkdtemp(join(tmpdir(), "parhelion-folder-")), "mine");
+    await mkdir(folder);
+    for (const name of ["config.json", "model.safetensors"]) await writeFile(join(folder, name), "{}");
+    const other = await start();
+    const [chooser] = await Promise.all([
+      other.page.waitForEvent("filechooser"),
+      other.page.getByRole("button", { name: "Open a folder" }).click(),
+    ]);
+    await chooser.setFiles(folder);
+    await other.message.waitFor();
+    assert.deepEqual((await loaded(other)).sort(), ["mine/config.json", "mine/model.safetensors"]);
+    await rm(dirname(folder), { recursive: true });
+  });
+
+  test("a repository is loaded by its address, or by its name", async () => {
+    for (const [text, source] of [
+      ["https://models.example/tiny/", "https://models.example/tiny/"],
+      ["owner/name@v1", "owner/name@v1"],
+    ]) {
+      const chat = await start();
+      await chat.page.getByLabel("Address of a GGUF file or a repository").fill(text);
+      await chat.page.keyboard.press("Enter");
+      await chat.message.waitFor();
+      assert.equal(await chat.page.evaluate(() => globalThis.fake.calls.find((call) => call.load).load), source);
+    }
+  });
+
+  test("a stored repository is one model, and is deleted as a whole", async () => {
+    const stored = ["config.json", "model.safetensors"].map((path) => ({
+      key: path,
+      name: `owner/tiny/${path}`,
+      url: `https://models.example/tiny/${path}`,
+      bytes: 1e6,
+      size: 1e6,
+      complete: true,
+      verified: false,
+      lastUsed: 1,
+    }));
+    const chat = await start({ stored, loadErrors: ["integrity"] });
+    await chat.page.getByRole("button", { name: "Load: owner/tiny" }).click();
+    await chat.page.getByRole("button", { name: "Start the download over" }).click();
+    await chat.message.waitFor();
+    const { calls, left } = await chat.page.evaluate(() => ({ calls: globalThis.fake.calls, left: globalThis.fake.stored }));
+    assert.deepEqual(calls.at(-1).load, { repository: "https://models.example/tiny/" });
+    assert.deepEqual(left, []);
   });
 });
 

@@ -66,23 +66,20 @@ impl JsRepository {
 
     /// Opens the model: the file at `path`, or the repository itself.
     async fn open_model(&self, path: Option<&str>) -> Result<Index, LoadError> {
+        if path.is_none_or(|path| path.ends_with(".safetensors")) {
+            self.check_needed().await?;
+        }
         match path {
-            Some(path) if !path.ends_with(".safetensors") => Index::open_file_of(self, path).await,
-            Some(path) => {
-                self.check_needed().await?;
-                Index::open_file_of(self, path).await
-            }
-            None => {
-                self.check_needed().await?;
-                Index::open_repository(self).await
-            }
+            Some(path) => Index::open_file_of(self, path).await,
+            None => Index::open_repository(self).await,
         }
     }
 
     /// Finds out what is missing before the weights are opened, which in a browser is to download them.
     async fn check_needed(&self) -> Result<(), LoadError> {
         const CONFIG: &str = "it says what model the weights are of (of a model that is a GGUF file, give that file)";
-        for (path, why) in [("config.json", CONFIG), (Sidecar::Tokenizer.path(), "it makes tokens of text, and a tokenizer.model alone is not read")] {
+        const TOKENIZER: &str = "it makes tokens of text, and a tokenizer.model alone is not read";
+        for (path, why) in [("config.json", CONFIG), (Sidecar::Tokenizer.path(), TOKENIZER)] {
             if self.open_source(path).await?.is_none() {
                 return Err(LoadError::MissingFile { file: self.name.clone(), path: path.to_owned(), why: why.to_owned() });
             }

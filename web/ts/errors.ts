@@ -14,8 +14,8 @@
  * - `prompt-too-long`: the prompt does not fit the context
  * - `option`: an option out of its range, or one that is not supported
  * - `network`: the connection failed, or stopped in mid-download
- * - `not-found`: the server has no such file, or no such model is listed
- * - `not-a-model`: the server answered with a web page instead of weights
+ * - `not-found`: a file that the model needs is not there, or no such model is listed
+ * - `not-a-model`: the server answered with a web page, or something else, instead of a model's file
  * - `no-ranges`: the server cannot send parts of a file and the file cannot be fetched without
  * - `changed`: the file changed on the server during the download
  * - `integrity`: wrong sha256, or a stored piece that was damaged

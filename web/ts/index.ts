@@ -1,6 +1,6 @@
 /**
- * parhelion runs open language models straight from their GGUF files in the browser: on WebGPU, or on the CPU where there
- * is none.
+ * parhelion runs open language models straight from their GGUF files or safetensors repositories in the browser: on WebGPU, or on
+ * the CPU where there is none.
  *
  * @packageDocumentation
  */

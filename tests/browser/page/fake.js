@@ -124,7 +124,8 @@ const PHASES = [
 
 async function load(source, options) {
   const { signal, onProgress } = options;
-  fake.calls.push({ load: source instanceof Blob ? source.name : source, options: { ...options, signal: undefined, onProgress: undefined } });
+  const named = source instanceof Blob ? source.name : Array.isArray(source) ? source.map((file) => file.webkitRelativePath || file.name) : source;
+  fake.calls.push({ load: named, options: { ...options, signal: undefined, onProgress: undefined } });
   const code = fake.loadErrors.shift();
   for (const [phase, total] of PHASES) {
     const bytes = total > 1000;
