@@ -88,7 +88,7 @@ test("a repository answers as the reference does, from its address and as picked
   assert.deepEqual(requests("tiny", Object.keys(WHOLE)), Object.keys(WHOLE).map(() => 1));
   assert.deepEqual(requests("tiny", ["generation_config.json", "special_tokens_map.json"]), [1, 1], "what there is not is asked for once");
   const all = Object.values(WHOLE).reduce((sum, { length }) => sum + length, 0);
-  assert.deepEqual(progress.at(-1), { file: "chat_template.jinja", done: all, total: all }, "the sum is over all files");
+  assert.deepEqual(progress.at(-1), { file: "model.safetensors", done: all, total: all }, "the sum is over all files, the weights last");
 
   const picked = await page.evaluate(async (files) => {
     const blobs = files.map(([path, bytes]) => new File([Uint8Array.from(bytes)], path));

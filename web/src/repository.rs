@@ -67,7 +67,7 @@ impl JsRepository {
     /// Opens the model: the file at `path`, or the repository itself.
     async fn open_model(&self, path: Option<&str>) -> Result<Index, LoadError> {
         if path.is_none_or(|path| path.ends_with(".safetensors")) {
-            self.check_needed().await?;
+            self.open_small_files().await?;
         }
         match path {
             Some(path) => Index::open_file_of(self, path).await,
@@ -75,14 +75,18 @@ impl JsRepository {
         }
     }
 
-    /// Finds out what is missing before the weights are opened, which in a browser is to download them.
-    async fn check_needed(&self) -> Result<(), LoadError> {
+    /// Finds out what is missing or wrong before the weights are opened, which in a browser is to download them. JavaScript keeps
+    /// what is opened here for when the loader opens it.
+    async fn open_small_files(&self) -> Result<(), LoadError> {
         const CONFIG: &str = "it says what model the weights are of (of a model that is a GGUF file, give that file)";
         const TOKENIZER: &str = "it makes tokens of text, and a tokenizer.model alone is not read";
         for (path, why) in [("config.json", CONFIG), (Sidecar::Tokenizer.path(), TOKENIZER)] {
             if self.open_source(path).await?.is_none() {
                 return Err(LoadError::MissingFile { file: self.name.clone(), path: path.to_owned(), why: why.to_owned() });
             }
+        }
+        for sidecar in [Sidecar::GenerationConfig, Sidecar::TokenizerConfig, Sidecar::SpecialTokensMap, Sidecar::ChatTemplate] {
+            self.open_source(sidecar.path()).await?;
         }
         Ok(())
     }
