@@ -102,6 +102,9 @@ test("a repository answers as the reference does, from its address and as picked
   assert.equal(picked.alone.code, "not-found");
   assert.match(picked.alone.message, /config\.json is missing/);
   assert.equal(picked.stored, 0);
+
+  const byFile = await page.evaluate((url) => ask(url), `${base}model.safetensors`);
+  assert.deepEqual(byFile, { tokens, name: "model.safetensors" }, "the address of the weights leads to the files beside them");
 });
 
 test("shards of a hub's repository answer alike; without a network too, and what there is not is not asked for", SLOW, async () => {

@@ -46,7 +46,7 @@ impl Rejection {
     pub(crate) fn keep(&self, rejected: JsValue) -> String {
         let message = rejected.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
         *self.0.borrow_mut() = Some(rejected);
-        message.unwrap_or_else(|| "the source gave no bytes".to_owned())
+        message.unwrap_or_else(|| "it was refused without a reason".to_owned())
     }
 }
 

@@ -47,9 +47,10 @@ export function storedChoices(stored: readonly StoredEntry[], known: readonly Mo
 }
 
 function repositoryOf(config: StoredEntry, stored: readonly StoredEntry[]): ModelChoice {
-  const base = new URL(".", config.url).href;
+  const { href: base } = new URL(".", config.url);
+  const { search } = new URL(config.url);
   const title = config.name.endsWith(CONFIG) ? config.name.slice(0, -CONFIG.length) : base;
-  const choice = { source: { repository: base }, title, note: "", urls: [base], fileName: title };
+  const choice = { source: { repository: base + search }, title, note: "", urls: [base], fileName: title };
   return { ...choice, bytes: storedOf(choice, stored)?.size ?? config.size };
 }
 

@@ -16,6 +16,8 @@ const INDEX = "model.safetensors.index.json";
 export interface RemoteSpec {
   /** What the session is called. */
   title: string;
+  /** What its files are listed below in the store; GGUF files have names of their own. */
+  folder: string;
   /** What messages call the place: its address. */
   name: string;
   /** Addresses of the folder, or of a file in it, best first. */
@@ -171,7 +173,7 @@ function formatOf(path: string, model: string | undefined): FileFormat | undefin
 /** What the store is asked for. */
 function request(spec: RemoteSpec, path: string): RemoteFile {
   if (path === spec.file && spec.given !== undefined) return spec.given;
-  const name = spec.file === undefined ? `${spec.title}/${path}` : path;
+  const name = /\.gguf$/i.test(path) ? path : `${spec.folder}/${path}`;
   return { url: spec.bases.map((base) => addressIn(base, path)), name };
 }
 

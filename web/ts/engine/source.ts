@@ -26,13 +26,15 @@ function remoteFile(file: RemoteFile): ModelPlace {
   const [first] = [file.url].flat();
   if (first === undefined) throw new ParhelionError("option", "No address to download from was given.");
   const path = nameAt(first) ?? "model";
-  return new RemoteFiles({ title: file.name ?? path, name: folderOf(first), bases: [file.url].flat(), file: path, given: file });
+  const name = folderOf(first);
+  const folder = name.split("/").pop() ?? name;
+  return new RemoteFiles({ title: file.name ?? path, folder, name, bases: [file.url].flat(), file: path, given: file });
 }
 
 function remoteRepository({ base, title, file }: WireRepository): ModelPlace {
   // Refused before anything is asked of the server.
   if (file !== undefined) addressIn(base, file);
-  return new RemoteFiles({ title, name: base.replace(/\/$/, ""), bases: [base], file });
+  return new RemoteFiles({ title, folder: title, name: folderOf(base), bases: [base], file });
 }
 
 function picked({ files, title }: WireFiles): ModelPlace {
@@ -56,7 +58,7 @@ function modelAmong(paths: string[]): string | undefined {
   return paths.find((path) => path === model || (model !== undefined && partsOf(path)?.[0] === model));
 }
 
-/** The address of the folder that a file is in, without a slash at its end. */
+/** The address of the folder that a file is in, or that is given, for messages: without a slash at its end or secrets after a `?`. */
 function folderOf(url: string): string {
   return URL.canParse(url) ? new URL(".", url).href.replace(/\/$/, "") : url;
 }
