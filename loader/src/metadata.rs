@@ -354,6 +354,27 @@ impl Metadata {
         }
     }
 
+    /// An array of finite numbers of any type, as f32.
+    ///
+    /// # Errors
+    /// As [`Metadata::u32`]; the message names the first element that is none.
+    pub fn numbers(&self, key: &str) -> Result<Vec<f32>, LoadError> {
+        let array = self.array(key)?;
+        let number = |index: usize| match array {
+            Array::F32(list) => Some(list[index]),
+            Array::F64(list) => Some(list[index] as f32),
+            _ => array.integer(index).map(|whole| whole as f32),
+        };
+        let finite = |index| {
+            let number = number(index);
+            number.filter(|number| number.is_finite()).ok_or_else(|| {
+                let got = number.map_or_else(|| format!("an array of {}", array.element_name()), |n| format!("{n} at index {index}"));
+                self.bad_value(key, "an array of finite numbers", got)
+            })
+        };
+        (0..array.len()).map(finite).collect()
+    }
+
     /// An array of whole numbers of any width, each fitting u32. Some converters write one number where all layers
     /// agree and an array where they differ: [`Metadata::u32`] reads the former.
     ///

@@ -23,8 +23,6 @@ use safetensors::SafeTensors;
 const UNSUPPORTED: &[(&str, [Option<&str>; 2])] = &[
     ("gemma2", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("ministral3", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("phi3", [Some("longrope"), Some("rope_factors")]),
-    ("phi3_short", [Some("longrope"), Some("rope_factors")]),
 ];
 
 /// What is said of an architecture that no family has.

@@ -110,7 +110,7 @@ fn configurations_that_cannot_be_run_are_refused_by_name() {
         config[key] = value;
         refused(&config)
     };
-    let cases: [(&str, Value, &[&str]); 12] = [
+    let cases: [(&str, Value, &[&str]); 16] = [
         ("model_type", json!("lemma"), &["`lemma`", "supported: llama"]),
         ("model_type", Value::Null, &["config.json", "`model_type`"]),
         ("attention_bias", json!(true), &["tiny/config.json", "`attention_bias`", "biases of attention"]),
@@ -121,7 +121,11 @@ fn configurations_that_cannot_be_run_are_refused_by_name() {
         ("num_attention_heads", json!("4"), &["`num_attention_heads`", "a whole number"]),
         ("num_key_value_heads", json!(3), &["`num_key_value_heads`", "divisor"]),
         ("head_dim", json!(7), &["`head_dim`", "even"]),
-        ("rope_scaling", json!({"rope_type": "longrope"}), &["`rope_scaling.rope_type`", "llama3 or yarn", "longrope"]),
+        ("rope_scaling", json!({"rope_type": "ntk"}), &["`rope_scaling.rope_type`", "longrope or proportional", "ntk"]),
+        ("rope_scaling", json!({"rope_type": "longrope", "short_factor": [1.0]}), &["`rope_scaling.long_factor`"]),
+        ("rope_scaling", json!({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}), &["frequency factors is 1"]),
+        ("rope_scaling", json!({"rope_type": "longrope", "short_factor": ["a"]}), &["`rope_scaling.short_factor`", "finite numbers"]),
+        ("rope_scaling", json!({"rope_type": "dynamic", "factor": -1.0}), &["factor is -1"]),
         ("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0}), &["`rope_scaling.low_freq_factor`"]),
     ];
     for (key, value, fragments) in cases {

@@ -91,7 +91,7 @@ fn bad_models_are_refused_by_name() {
         ("llama.attention.head_count_kv", 3, &["head_count_kv", "divisor"]),
         ("llama.attention.key_length", 0, &["key_length"]),
         ("llama.attention.key_length", 15, &["key_length", "even"]),
-        ("llama.attention.key_length", 1 << 20, &["key_length", "2 to 256"]),
+        ("llama.attention.key_length", 1 << 20, &["key_length", "2 to 512"]),
         ("llama.attention.value_length", 32, &["value_length", "16"]),
         ("llama.rope.dimension_count", 7, &["rope.dimension_count", "even"]),
         ("llama.rope.dimension_count", 64, &["rope.dimension_count", "2 to 16"]),

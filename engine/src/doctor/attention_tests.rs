@@ -116,7 +116,7 @@ fn rotated(head: &[f32], i: usize, position: f64, config: &RopeConfig) -> f64 {
         Pairing::Half => (i % half, (i + half) % dims, i < half),
         Pairing::Interleaved => (i / 2, i ^ 1, i.is_multiple_of(2)),
     };
-    let (sin, cos) = (position * inverse_frequencies(config).unwrap()[pair]).sin_cos();
+    let (sin, cos) = (position * inverse_frequencies(config, 400).unwrap()[pair]).sin_cos();
     let (own, other) = (f64::from(head[i]), f64::from(head[partner]));
     if first { own * cos - other * sin } else { own * cos + other * sin }
 }

@@ -2,7 +2,7 @@
 
 use parhelion_loader::{Checkpoint, Dialect, TensorInfo, Value};
 
-use super::{ModelError, ROPE_FACTORS, Reorder, Transform, build, family_of, resolve};
+use super::{ModelError, Reorder, Transform, build, family_of, resolve};
 use crate::exec::DeviceLimits;
 
 /// What a GGUF file of a model holds, but for its tokenizer.
@@ -12,8 +12,8 @@ pub(crate) struct GgufModel {
     pub(crate) entries: Vec<(String, Value)>,
     /// Tensors.
     pub(crate) tensors: Vec<GgufTensor>,
-    /// A tensor that repositories give as settings: by what each frequency of RoPE is divided.
-    pub(crate) rope_factors: Option<(String, Vec<f32>)>,
+    /// Tensors that repositories give as settings: by what each frequency of RoPE is divided.
+    pub(crate) rope_factors: Vec<(&'static str, Vec<f32>)>,
     /// Whether the output matrix is the embedding.
     pub(crate) tied: bool,
     /// Rows of the embedding.
@@ -65,7 +65,7 @@ pub(crate) async fn in_gguf(checkpoint: &Checkpoint) -> Result<GgufModel, ModelE
         entries,
         tied: tensors.iter().all(|tensor| tensor.name != output),
         tensors,
-        rope_factors: factors.map(|factors| (ROPE_FACTORS.to_owned(), factors)),
+        rope_factors: factors,
         vocab: built.config.vocab,
     })
 }

@@ -6,9 +6,7 @@ use parhelion_loader::{Checkpoint, Dialect, LoadError, closest};
 
 use crate::{
     exec::DeviceLimits,
-    formats,
     graph::{Graph, GraphError, Model, WeightKind},
-    ops::rope_table::RopeScaling,
     quantise::Quant,
     weights::{SourceTensor, WeightError, WeightLayout},
 };
@@ -27,11 +25,14 @@ mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod rope_tensors;
 mod smollm3;
 
 pub use config::{Config, Keys};
 pub(crate) use convert::{GgufTensor, in_gguf};
 pub use decoder::{Biases, Block, Joined, Layer, Norms, Positions, QkNorm, Scales};
+use rope_tensors::{is_rope_tensor, scaling_of_tensors};
+
 pub use names::{Name, Published, Reorder, Transform};
 
 /// Every family, in the order in which `parhelion` lists them.
@@ -124,26 +125,38 @@ pub struct Built {
     pub weights: Vec<WeightLayout>,
 }
 
+/// What a model is built for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BuildOptions {
+    /// What weights are quantised to when they are loaded; none to keep them as they are published.
+    pub quant: Option<Quant>,
+    /// Tokens of context that are planned, at most the model's own: some models stretch their positions by them. None for the
+    /// model's own.
+    pub context: Option<u32>,
+}
+
 /// Builds the graph of a checkpoint and finds its weights.
 ///
 /// # Errors
 /// [`ModelError`]: an unknown architecture, a missing or unused tensor, a wrong shape or format.
 pub async fn build(checkpoint: &Checkpoint, limits: &DeviceLimits) -> Result<Built, ModelError> {
-    build_quantised(checkpoint, limits, None).await
+    build_with(checkpoint, limits, BuildOptions::default()).await
 }
 
-/// The same with weights that are quantised when they are loaded.
+/// The same for a session that is known.
 ///
 /// # Errors
 /// As [`build`].
-pub async fn build_quantised(checkpoint: &Checkpoint, limits: &DeviceLimits, quant: Option<Quant>) -> Result<Built, ModelError> {
+pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options: BuildOptions) -> Result<Built, ModelError> {
+    let quant = options.quant;
     let architecture = checkpoint.architecture()?;
     let file = checkpoint.name().to_owned();
     let family = family_of(architecture, &file)?;
     let dialect = checkpoint.dialect();
-    let mut config = (family.config)(&Keys::new(checkpoint)?)?;
-    if let Some(factors) = rope_factors(checkpoint, &config).await? {
-        config.rope.scaling = RopeScaling::Factors { factors, attention_factor: 1.0 };
+    let keys = Keys::new(checkpoint)?;
+    let mut config = (family.config)(&keys)?;
+    if let Some(scaling) = scaling_of_tensors(checkpoint, &keys, &config).await? {
+        config.rope.scaling = scaling;
     }
     let graph = Graph::new();
     let mut used: Vec<String> = Vec::new();
@@ -157,7 +170,8 @@ pub async fn build_quantised(checkpoint: &Checkpoint, limits: &DeviceLimits, qua
             used.push(tensor); // some repositories store the tied copy too
         }
     }
-    (family.build)(&graph, &config);
+    let planned = options.context.map_or(config.context, |context| context.clamp(1, config.context.max(1)));
+    (family.build)(&graph, &Config { context: planned, ..config.clone() });
     let model = graph.finish()?;
     let mut weights = Vec::with_capacity(model.weights.len());
     for decl in &model.weights {
@@ -197,28 +211,11 @@ fn resolve(family: &Family, dialect: Dialect, engine: &'static str) -> Published
     name.map_or(Published::plain(engine), |name| *name.published(dialect))
 }
 
-/// Frequency factors of RoPE, which some converters store as a tensor: pairs rotate slower by these.
-async fn rope_factors(checkpoint: &Checkpoint, config: &Config) -> Result<Option<Vec<f32>>, ModelError> {
-    let Some(info) = checkpoint.find_tensor(ROPE_FACTORS) else { return Ok(None) };
-    let file = checkpoint.name().to_owned();
-    let expected = vec![u64::from(config.rope.dims / 2)];
-    if info.shape != expected {
-        return Err(WeightError::Shape { file, tensor: info.name.clone(), expected, got: info.shape.clone() }.into());
-    }
-    if !formats::is_plain(info.dtype) {
-        return Err(WeightError::Format { file, tensor: info.name.clone(), dtype: info.dtype.name(), can: formats::names(true) }.into());
-    }
-    let bytes = checkpoint.read(info, 0, info.len).await?;
-    Ok(Some(formats::to_f32(info.dtype, &bytes).collect()))
-}
-
-const ROPE_FACTORS: &str = "rope_freqs.weight";
-
 /// The end of names of tensors that older versions of `transformers` stored, and that follow from the configuration.
 const COMPUTED: &str = ".rotary_emb.inv_freq";
 
 fn refuse_unused(checkpoint: &Checkpoint, architecture: &str, used: &[String]) -> Result<(), ModelError> {
-    let known = |name: &str| used.iter().any(|used| used == name) || name == ROPE_FACTORS || name.ends_with(COMPUTED);
+    let known = |name: &str| used.iter().any(|used| used == name) || is_rope_tensor(name) || name.ends_with(COMPUTED);
     let unused: Vec<&str> = checkpoint.tensors().map(|info| info.name.as_str()).filter(|name| !known(name)).collect();
     if unused.is_empty() {
         return Ok(());

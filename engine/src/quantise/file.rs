@@ -119,8 +119,8 @@ impl FilePlan {
             }
             tensors.push(PlannedTensor::new(tensor, to));
         }
-        if let Some((name, factors)) = model.rope_factors {
-            let tensor = NewTensor { name, dtype: DType::F32, shape: vec![factors.len() as u64] };
+        for (name, factors) in model.rope_factors {
+            let tensor = NewTensor { name: name.to_owned(), dtype: DType::F32, shape: vec![factors.len() as u64] };
             tensors.push(PlannedTensor { tensor, content: Content::Given(factors.iter().flat_map(|f| f.to_le_bytes()).collect()) });
         }
         let mut entries = model.entries;

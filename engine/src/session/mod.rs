@@ -8,7 +8,7 @@ use parhelion_shaders::axes::Kv;
 
 use crate::{
     exec::{DeviceInfo, DeviceLimits, Executor, MemoryReport},
-    models::{self, Config},
+    models::{self, BuildOptions, Config},
     plan::{Buffers, Plan, PlanMemory, PlanOptions},
     recording::{BufferId, Recording},
     shape::{Bounds, StepShape},
@@ -83,9 +83,10 @@ impl Prepared {
         // A dispatch cannot be interrupted, and one over a large weight takes a CPU long.
         let most = if device.software { SOFTWARE_PART } else { u64::MAX };
         let limits = DeviceLimits { max_binding: device.limits.max_binding.min(most), ..device.limits };
-        let built = models::build_quantised(checkpoint, &limits, options.quant).await?;
-        let limit = built.config.context.min(SessionOptions::DEFAULT_CONTEXT);
-        let context = options.context.unwrap_or(limit).clamp(1, built.config.context.max(1));
+        let wanted = options.context.unwrap_or(SessionOptions::DEFAULT_CONTEXT);
+        let for_session = BuildOptions { quant: options.quant, context: Some(wanted) };
+        let built = models::build_with(checkpoint, &limits, for_session).await?;
+        let context = wanted.clamp(1, built.config.context.max(1));
         let rows = options.chunk.clamp(1, context);
         let sequences = options.sequences.max(1);
         let bounds = Bounds { rows: rows.max(sequences), outputs: rows.max(sequences).min(OUTPUTS.max(sequences)), context, sequences };

@@ -3,6 +3,7 @@
 use parhelion_loader::{Dialect, LoadError, Metadata, Value};
 
 use super::{Config, Key, Keys};
+use crate::models::rope_tensors::{ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT};
 use crate::ops::rope_table::{self, Pairing, RopeConfig, RopeScaling};
 
 const DIMS: Key = Key::gguf("rope.dimension_count");
@@ -12,8 +13,9 @@ const LOCAL_BASE: Key = Key::new("rope.freq_base_swa", "rope_local_base_freq");
 const KIND: Key = Key::gguf("rope.scaling.type");
 const FACTOR: Key = Key::gguf("rope.scaling.factor");
 const ORIGINAL: Key = Key::gguf("rope.scaling.original_context_length");
-/// Tokens of a first training where nothing says how many.
-const ORIGINAL_CONTEXT: u32 = 4096;
+const ATTENTION_FACTOR: Key = Key::gguf("rope.scaling.attn_factor");
+const BETA_FAST: Key = Key::gguf("rope.scaling.yarn_beta_fast");
+const BETA_SLOW: Key = Key::gguf("rope.scaling.yarn_beta_slow");
 /// Base of the frequencies where nothing says another.
 const THETA: f32 = 10_000.0;
 
@@ -21,7 +23,7 @@ impl Keys<'_> {
     /// The rotary embedding of heads of `head_dim` elements in a model made for `context` tokens.
     pub(super) fn rope(&self, head_dim: u32, context: u32) -> Result<RopeConfig, LoadError> {
         match self.dialect {
-            Dialect::Gguf => self.gguf_rope(head_dim),
+            Dialect::Gguf => self.gguf_rope(head_dim, context),
             Dialect::HuggingFace => HfRope { metadata: self.metadata, object: hf_object(self.metadata) }.read(head_dim, context),
         }
     }
@@ -36,37 +38,54 @@ impl Keys<'_> {
         Ok(RopeConfig::new(f64::from(theta), head_dim, Pairing::Half))
     }
 
-    fn gguf_rope(&self, head_dim: u32) -> Result<RopeConfig, LoadError> {
+    /// A GGUF file's settings. LongRoPE has its factors in tensors, and [`Keys::longrope`] is what they make.
+    fn gguf_rope(&self, head_dim: u32, context: u32) -> Result<RopeConfig, LoadError> {
         let dims = self.even(DIMS, 2..=head_dim, head_dim)?;
         let factor = f64::from(self.positive(FACTOR, 1.0)?);
-        let original = self.size(ORIGINAL, 1..=1 << 24, Some(ORIGINAL_CONTEXT))?;
         let scaling = match self.get(KIND, Metadata::str)? {
-            None | Some("none" | "") => RopeScaling::None,
-            Some("linear") => RopeScaling::Linear { factor },
-            Some("yarn") => RopeScaling::Yarn {
-                factor,
-                original_context: f64::from(original),
-                beta_fast: 32.0,
-                beta_slow: 1.0,
-                truncate: true,
-                attention_factor: None,
-            },
-            Some(other) => return Err(self.bad(KIND, "none, linear or yarn", other)),
+            Some("none" | "longrope") => RopeScaling::None,
+            // llama.cpp's rule: a factor without a kind is linear
+            None | Some("" | "linear") if factor == 1.0 => RopeScaling::None,
+            None | Some("" | "linear") => RopeScaling::Linear { factor },
+            Some("yarn") => {
+                // what llama.cpp multiplies YaRN's own by
+                let own = self.get(ATTENTION_FACTOR, Metadata::f32)?.map(f64::from);
+                RopeScaling::Yarn {
+                    factor,
+                    original_context: self.original_context(context)?,
+                    beta_fast: f64::from(self.positive(BETA_FAST, 32.0)?),
+                    beta_slow: f64::from(self.positive(BETA_SLOW, 1.0)?),
+                    truncate: true,
+                    attention_factor: own.filter(|own| *own != 1.0).map(|own| own * rope_table::yarn_attention_factor(factor)),
+                }
+            }
+            Some(other) => return Err(self.bad(KIND, "none, linear, yarn or longrope", other)),
         };
         let theta = f64::from(self.positive(BASE, THETA)?);
         Ok(RopeConfig { scaling, ..RopeConfig::new(theta, dims, Pairing::Half) })
     }
+
+    /// Tokens of a GGUF file's first training.
+    fn original_context(&self, context: u32) -> Result<f64, LoadError> {
+        self.size(ORIGINAL, 1..=1 << 24, Some(context)).map(f64::from)
+    }
+
+    /// LongRoPE with the factors that a GGUF file made for `context` tokens keeps as tensors.
+    pub(in super::super) fn longrope(&self, context: u32, short: Vec<f32>, long: Vec<f32>) -> Result<RopeScaling, LoadError> {
+        let attention_factor = f64::from(self.positive(ATTENTION_FACTOR, 1.0)?);
+        Ok(RopeScaling::LongRope { short, long, original_context: self.original_context(context)?, attention_factor })
+    }
 }
 
-/// Entries of a GGUF file, and the factors that it keeps as a tensor.
-type GgufRope = (Vec<(String, Value)>, Option<Vec<f32>>);
+/// Entries of a GGUF file, and the tensors in which it keeps factors.
+type GgufRope = (Vec<(String, Value)>, Vec<(&'static str, Vec<f32>)>);
 
 impl Config {
     /// The rotary embedding as a GGUF file of `architecture` describes it: settings, and for scalings that GGUF has no settings for,
-    /// the factor by which each frequency is divided.
+    /// tensors of the factors by which frequencies are divided.
     pub(in super::super) fn gguf_rope(&self, architecture: &str) -> Result<GgufRope, String> {
         let rope = &self.rope;
-        let (mut entries, mut factors) = (vec![(DIMS, Value::U32(rope.dims)), (BASE, Value::F32(rope.theta as f32))], None);
+        let (mut entries, mut tensors) = (vec![(DIMS, Value::U32(rope.dims)), (BASE, Value::F32(rope.theta as f32))], Vec::new());
         let text = |kind: &str| (KIND, Value::String(kind.to_owned()));
         match &rope.scaling {
             RopeScaling::None => {}
@@ -74,21 +93,29 @@ impl Config {
             RopeScaling::Yarn { factor, original_context, beta_fast: 32.0, beta_slow: 1.0, truncate: true, attention_factor: None } => {
                 entries.extend([text("yarn"), (FACTOR, Value::F32(*factor as f32)), (ORIGINAL, Value::U32(*original_context as u32))]);
             }
+            RopeScaling::LongRope { short, long, original_context, attention_factor } => {
+                entries
+                    .extend([(ORIGINAL, Value::U32(*original_context as u32)), (ATTENTION_FACTOR, Value::F32(*attention_factor as f32))]);
+                tensors.extend([(ROPE_FACTORS_SHORT, short.clone()), (ROPE_FACTORS_LONG, long.clone())]);
+            }
+            RopeScaling::Dynamic { .. } => return Err("positions stretched by the length of the text".into()),
             scaling if rope_table::attention_factor(scaling) == 1.0 && !matches!(scaling, RopeScaling::Yarn { .. }) => {
-                factors = Some(rope_factors(rope).map_err(|error| error.to_string())?);
+                tensors.push((ROPE_FACTORS, rope_factors(rope).map_err(|error| error.to_string())?));
             }
             scaling => return Err(format!("positions stretched by {scaling:?}")),
         }
         let entries = entries.into_iter().filter_map(|(key, value)| Some((key.in_gguf(architecture)?, value)));
-        Ok((entries.collect(), factors))
+        Ok((entries.collect(), tensors))
     }
 }
 
-/// How many times slower each pair turns than it would without scaling.
+/// How many times slower each pair turns than it would without scaling, in a scaling that no context changes.
 fn rope_factors(rope: &RopeConfig) -> Result<Vec<f32>, rope_table::RopeError> {
-    let plain = rope_table::inverse_frequencies(&RopeConfig { scaling: RopeScaling::None, ..rope.clone() })?;
-    let scaled = rope_table::inverse_frequencies(rope)?;
-    Ok(plain.iter().zip(scaled).map(|(plain, scaled)| (plain / scaled) as f32).collect())
+    let plain = rope_table::inverse_frequencies(&RopeConfig { scaling: RopeScaling::None, ..rope.clone() }, 1)?;
+    let scaled = rope_table::inverse_frequencies(rope, 1)?;
+    // GGUF's number for a pair that stands still
+    const STILL: f64 = 1e30;
+    Ok(plain.iter().zip(scaled).map(|(plain, scaled)| (plain / scaled).min(STILL) as f32).collect())
 }
 
 /// The object that describes scaling; from version 5 of `transformers` it holds the base of the frequencies too, and there is one a
@@ -127,18 +154,48 @@ impl HfRope<'_> {
         };
         let part = "partial_rotary_factor";
         let key = if metadata.contains(part) { part.to_owned() } else { self.key(part) };
-        let factor = metadata.optional(&key, Metadata::f32)?.unwrap_or(1.0);
-        let dims = (f64::from(head_dim) * f64::from(factor)) as u32;
+        let factor = f64::from(metadata.optional(&key, Metadata::f32)?.unwrap_or(1.0));
+        if self.kind()?.1 == Some("proportional") {
+            let turning = (factor * f64::from(head_dim / 2)) as u32;
+            let scaling = RopeScaling::Proportional { turning, factor: self.number("factor")?.unwrap_or(1.0) };
+            return Ok(RopeConfig { scaling, ..RopeConfig::new(theta, head_dim, Pairing::Half) });
+        }
+        let dims = (f64::from(head_dim) * factor) as u32;
         if dims < 2 || dims > head_dim || !dims.is_multiple_of(2) {
             return Err(metadata.bad_value(&key, format!("a part of the {head_dim} elements of a head that is even"), factor.to_string()));
         }
         Ok(RopeConfig { scaling: self.scaling(context)?, ..RopeConfig::new(theta, dims, Pairing::Half) })
     }
 
-    fn scaling(&self, context: u32) -> Result<RopeScaling, LoadError> {
+    /// The name of the scaling, and the setting that has it.
+    fn kind(&self) -> Result<(String, Option<&str>), LoadError> {
         let key = if self.metadata.contains(&self.key("rope_type")) { self.key("rope_type") } else { self.key("type") };
-        let original = || Ok::<_, LoadError>(self.number("original_max_position_embeddings")?.unwrap_or(f64::from(context)));
-        Ok(match self.metadata.optional(&key, Metadata::str)? {
+        let kind = self.metadata.optional(&key, Metadata::str)?;
+        Ok((key, kind))
+    }
+
+    /// Tokens of the first training of a model made for `context`. Phi 3 has them beside the object.
+    fn original_context(&self, context: u32) -> Result<f64, LoadError> {
+        const NAME: &str = "original_max_position_embeddings";
+        let beside = self.metadata.optional(NAME, Metadata::f32)?.map(f64::from);
+        Ok(beside.or(self.number(NAME)?).unwrap_or(f64::from(context)))
+    }
+
+    fn longrope(&self, context: u32) -> Result<RopeScaling, LoadError> {
+        let original_context = self.original_context(context)?;
+        let factor = self.number("factor")?.unwrap_or(f64::from(context) / original_context);
+        let usual = if factor > 1.0 { (1.0 + factor.ln() / original_context.ln()).sqrt() } else { 1.0 };
+        Ok(RopeScaling::LongRope {
+            short: self.metadata.numbers(&self.key("short_factor"))?,
+            long: self.metadata.numbers(&self.key("long_factor"))?,
+            original_context,
+            attention_factor: self.number("attention_factor")?.unwrap_or(usual),
+        })
+    }
+
+    fn scaling(&self, context: u32) -> Result<RopeScaling, LoadError> {
+        let (key, kind) = self.kind()?;
+        Ok(match kind {
             None | Some("default") => RopeScaling::None,
             Some("linear") => RopeScaling::Linear { factor: self.required("factor")? },
             Some("llama3") => RopeScaling::Llama3 {
@@ -149,13 +206,18 @@ impl HfRope<'_> {
             },
             Some("yarn") => RopeScaling::Yarn {
                 factor: self.required("factor")?,
-                original_context: original()?,
+                original_context: self.original_context(context)?,
                 beta_fast: self.number("beta_fast")?.unwrap_or(32.0),
                 beta_slow: self.number("beta_slow")?.unwrap_or(1.0),
                 truncate: self.metadata.optional(&self.key("truncate"), Metadata::bool)?.unwrap_or(true),
                 attention_factor: self.attention_factor()?,
             },
-            Some(other) => return Err(self.metadata.bad_value(&key, "default, linear, llama3 or yarn", other)),
+            Some("dynamic") => RopeScaling::Dynamic { factor: self.required("factor")?, original_context: f64::from(context) },
+            Some("longrope" | "su") => self.longrope(context)?,
+            Some(other) => {
+                let known = "default, linear, llama3, yarn, dynamic, longrope or proportional";
+                return Err(self.metadata.bad_value(&key, known, other));
+            }
         })
     }
 
