@@ -158,6 +158,7 @@ pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options:
     if let Some(scaling) = scaling_of_tensors(checkpoint, &keys, &config).await? {
         config.rope.scaling = scaling;
     }
+    config.context = config.stretched_context();
     let graph = Graph::new();
     let mut used: Vec<String> = Vec::new();
     let mut tied = false;

@@ -4,7 +4,7 @@ use parhelion_loader::{Dialect, LoadError, Metadata, Value};
 
 use super::{Config, Key, Keys};
 use crate::models::rope_tensors::{ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT};
-use crate::ops::rope_table::{self, Pairing, RopeConfig, RopeScaling};
+use crate::ops::rope_table::{self, MAX_POSITIONS, Pairing, RopeConfig, RopeScaling};
 
 const DIMS: Key = Key::gguf("rope.dimension_count");
 const BASE: Key = Key::gguf("rope.freq_base");
@@ -81,6 +81,16 @@ impl Keys<'_> {
 type GgufRope = (Vec<(String, Value)>, Vec<(&'static str, Vec<f32>)>);
 
 impl Config {
+    /// Tokens of context that the model can be run with: where the base of its frequencies grows with the context, more than it was
+    /// made for.
+    pub(in super::super) fn stretched_context(&self) -> u32 {
+        match self.rope.scaling {
+            // an f64 in between, and what is over the bound becomes it
+            RopeScaling::Dynamic { factor, .. } => (f64::from(self.context) * factor.max(1.0)).min(f64::from(MAX_POSITIONS)) as u32,
+            _ => self.context,
+        }
+    }
+
     /// The rotary embedding as a GGUF file of `architecture` describes it: settings, and for scalings that GGUF has no settings for,
     /// tensors of the factors by which frequencies are divided.
     pub(in super::super) fn gguf_rope(&self, architecture: &str) -> Result<GgufRope, String> {
