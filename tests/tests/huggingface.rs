@@ -111,11 +111,11 @@ fn configurations_that_cannot_be_run_are_refused_by_name() {
         refused(&config)
     };
     let cases: [(&str, Value, &[&str]); 16] = [
-        ("model_type", json!("lemma"), &["`lemma`", "supported: llama"]),
+        ("model_type", json!("lemma"), &["`lemma`", "closest of the supported is `gemma`"]),
         ("model_type", Value::Null, &["config.json", "`model_type`"]),
-        ("attention_bias", json!(true), &["tiny/config.json", "`attention_bias`", "biases of attention"]),
-        ("mlp_bias", json!(true), &["`mlp_bias`"]),
-        ("hidden_act", json!("gelu"), &["`hidden_act`", "silu or swish", "gelu"]),
+        ("attention_bias", json!(true), &["tiny", "model.layers.0.self_attn.q_proj.bias"]),
+        ("mlp_bias", json!(true), &["model.layers.0.mlp.gate_proj.bias"]),
+        ("hidden_act", json!("tanh"), &["tiny/config.json", "`hidden_act`", "relu2", "tanh"]),
         ("num_hidden_layers", Value::Null, &["`num_hidden_layers`"]),
         ("num_hidden_layers", json!(3), &["model.layers.2."]),
         ("num_attention_heads", json!("4"), &["`num_attention_heads`", "a whole number"]),
