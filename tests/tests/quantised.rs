@@ -5,7 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use parhelion::formats;
+use parhelion::{
+    cpu::CpuExecutor,
+    exec::Serial,
+    formats,
+    models::Transform,
+    quantise::{QuantType, QuantiseError, Quantiser},
+};
 use parhelion_loader::{Checkpoint, DType, MemoryRepository};
 use parhelion_shaders::axes::Weight;
 use parhelion_tests::dequantise::for_each_rows;
@@ -54,4 +60,32 @@ fn every_format_gives_the_values_of_its_definition() {
     let all = Weight::ALL.iter().flat_map(|&format| formats::info(format).sources);
     let brought = all.filter(|source| source.dtype.ggml_id().is_none()).map(|source| source.dtype.name());
     assert_eq!(types, brought.collect(), "every type that repositories bring");
+}
+
+/// Columns in an order of their own make values of 16 bits, which are then quantised as if they had been published so.
+#[test]
+fn values_of_shuffled_columns_are_quantised_like_published_ones() {
+    let whole = open("{}", TENSORS.to_vec());
+    let cases: Vec<Value> = serde_json::from_str(CASES).unwrap();
+    let case = cases.iter().find(|case| case["name"] == "gptq 4 bits, act order").unwrap();
+    let packed = open(&case["config"].to_string(), part_of(&whole, "gptq 4 bits, act order|"));
+    let info = packed.tensor("m.weight").unwrap();
+    let data = block_on(packed.read(info, 0, info.len)).unwrap();
+    let header = json!({ "m.weight": { "dtype": "F16", "shape": info.shape, "data_offsets": [0, data.len()] } }).to_string();
+    let plain = open("{}", [(header.len() as u64).to_le_bytes().as_slice(), header.as_bytes(), &data].concat());
+    let quantised = |checkpoint: &Checkpoint| {
+        let mut executor = CpuExecutor::new(Box::new(Serial));
+        let mut bytes = Vec::new();
+        let mut write = |chunk: &[u8]| -> Result<(), QuantiseError> {
+            bytes.extend_from_slice(chunk);
+            Ok(())
+        };
+        let info = checkpoint.tensor("m.weight").unwrap();
+        let mut quantiser = Quantiser::new(checkpoint, &mut executor);
+        block_on(quantiser.convert(info, Transform::None, QuantType::Q8_0, &mut write)).unwrap();
+        bytes
+    };
+    let bytes = quantised(&packed);
+    assert_eq!(bytes.len() as u64, info.elems() / 32 * 34);
+    assert!(bytes == quantised(&plain));
 }
