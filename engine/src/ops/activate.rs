@@ -47,7 +47,7 @@ impl Activation {
             Self::Silu => logistic_share(v, v),
             Self::GeluTanh => {
                 let c = v.clamp(-30.0, 30.0);
-                logistic_share(v, 1.595_769_1 * (c + 0.044715 * c * c * c))
+                logistic_share(v, 1.595_769 * (c + 0.044715 * c * c * c))
             }
             Self::GeluErf => {
                 let beyond = beyond(v.abs().min(30.0));
@@ -156,7 +156,7 @@ mod tests {
         let values = [-6.0, -2.5, -1.0, -0.1, 0.0, 0.3, 1.0, 4.0];
         for (activation, expected) in [(Activation::GeluErf, GELU_ERF), (Activation::GeluTanh, GELU_TANH), (Activation::Silu, SILU)] {
             for (v, expected) in values.into_iter().zip(expected) {
-                let got = activation.of(v);
+                let got = f64::from(activation.of(v));
                 assert!((got - expected).abs() <= 1e-6 * expected.abs().max(1e-3), "{activation:?}({v}) is {got}, not {expected}");
             }
         }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     // Of torch.nn.functional in f64.
-    const GELU_ERF: [f32; 8] = [-5.91952587e-09, -0.015524163, -0.15865525, -0.046017216, 0.0, 0.18537343, 0.84134475, 3.9998733];
-    const GELU_TANH: [f32; 8] = [-8.43964898e-11, -0.015084266, -0.15880801, -0.046017249, 0.0, 0.18537092, 0.84119199, 3.9999298];
-    const SILU: [f32; 8] = [-0.014835739, -0.18964545, -0.26894142, -0.047502081, 0.0, 0.17233276, 0.73105858, 3.9280552];
+    const GELU_ERF: [f64; 8] = [-5.91952587e-09, -0.015524163, -0.15865525, -0.046017216, 0.0, 0.18537343, 0.84134475, 3.9998733];
+    const GELU_TANH: [f64; 8] = [-8.43964898e-11, -0.015084266, -0.15880801, -0.046017249, 0.0, 0.18537092, 0.84119199, 3.9999298];
+    const SILU: [f64; 8] = [-0.014835739, -0.18964545, -0.26894142, -0.047502081, 0.0, 0.17233276, 0.73105858, 3.9280552];
 }
