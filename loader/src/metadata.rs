@@ -213,6 +213,17 @@ impl Metadata {
         }
     }
 
+    /// Metadata of these entries, under `name` in messages.
+    ///
+    /// # Errors
+    /// [`LoadError::BadValue`] for a key that is there twice.
+    pub fn of_entries(name: &str, entries: Vec<(String, Value)>) -> Result<Self, LoadError> {
+        Self::new(Arc::from(name), entries).map_err(|(entries, twice)| {
+            let key = entries.get(twice).map(|(key, _)| key.clone()).unwrap_or_default();
+            LoadError::BadValue { file: name.to_owned(), key, expected: "each key once".into(), got: "a second one".into() }
+        })
+    }
+
     /// The file's name, for errors.
     pub(crate) fn file(&self) -> &str {
         &self.file

@@ -5,13 +5,20 @@
 use std::rc::Rc;
 
 use parhelion::{
+    cpu::CpuExecutor,
     exec::{ExecError, Executor},
-    loader::Checkpoint,
+    loader::{Checkpoint, GgufLayout, GgufWriter},
+    quantise::{FilePlan, Quant, QuantiseError, Quantiser},
     session::{Prepared, RowInput, SequenceId, Session, SessionOptions},
 };
 use parhelion_cli::host::{Device, DeviceChoice, DeviceRequest, Driver, Stopwatch, SwitchChoice};
 
-use crate::{harness::ADAPTER, skip};
+use pollster::block_on;
+
+use crate::{
+    harness::{ADAPTER, Threads},
+    skip,
+};
 
 /// A device to test models on.
 pub struct Config {
@@ -62,6 +69,26 @@ pub fn load(checkpoint: Checkpoint, executor: Box<dyn Executor>, driver: &Driver
         Session::load(checkpoint, prepared, executor, Rc::new(Stopwatch::start()), &mut |_| ()).await
     });
     loaded.unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The file that `quantize` writes.
+///
+/// # Panics
+/// If there is no such file.
+pub fn gguf_of(checkpoint: &Checkpoint, quant: Quant) -> Vec<u8> {
+    let plan = block_on(FilePlan::new(checkpoint, quant)).expect("a form in GGUF");
+    let entries = plan.entries.iter().map(|(key, value)| (key.as_str(), value));
+    let layout = GgufLayout::new(entries, plan.tensors.iter().map(|planned| planned.tensor.clone())).expect("a layout");
+    let mut writer = GgufWriter::new(Vec::new(), layout).expect("a writer");
+    let mut executor = CpuExecutor::new(Box::new(Threads));
+    for planned in &plan.tensors {
+        let mut write = |bytes: &[u8]| -> Result<(), QuantiseError> {
+            writer.write(&planned.tensor.name, bytes).expect("bytes of the tensor");
+            Ok(())
+        };
+        block_on(Quantiser::new(checkpoint, &mut executor).write(planned, &mut write)).expect("a tensor");
+    }
+    writer.finish().expect("a whole file")
 }
 
 /// Tokens to append to a sequence.

@@ -9,13 +9,16 @@ use parhelion::{
     cpu::CpuExecutor,
     exec::Executor,
     gpu::{Adapters, GpuExecutor, GpuOptions},
-    loader::{Checkpoint, GgufLayout, GgufWriter, MemoryRepository, MemorySource, Specials},
-    quantise::{FilePlan, Quant, QuantType, QuantiseError, Quantiser},
+    loader::{Checkpoint, MemoryRepository, MemorySource, Specials},
+    quantise::{FilePlan, Quant, QuantType},
     session::{Input, Prepared, RowInput, Sampling, Session, SessionOptions},
 };
 use parhelion_bench::synth;
 use parhelion_cli::host::{Driver, Stopwatch};
-use parhelion_tests::harness::{ADAPTER, Threads};
+use parhelion_tests::{
+    harness::{ADAPTER, Threads},
+    models::gguf_of,
+};
 use pollster::block_on;
 use serde_json::{Value, json};
 
@@ -58,29 +61,12 @@ fn run((executor, driver): (Box<dyn Executor>, Driver), checkpoint: Checkpoint, 
     })
 }
 
-/// The file that `quantize` writes.
-fn written(checkpoint: &Checkpoint, quant: Quant) -> Vec<u8> {
-    let plan = block_on(FilePlan::new(checkpoint, quant)).unwrap();
-    let entries = plan.entries.iter().map(|(key, value)| (key.as_str(), value));
-    let layout = GgufLayout::new(entries, plan.tensors.iter().map(|planned| planned.tensor.clone())).unwrap();
-    let mut writer = GgufWriter::new(Vec::new(), layout).unwrap();
-    let (mut executor, driver) = cpu();
-    for planned in &plan.tensors {
-        let mut write = |bytes: &[u8]| -> Result<(), QuantiseError> {
-            writer.write(&planned.tensor.name, bytes).unwrap();
-            Ok(())
-        };
-        driver.block_on(Quantiser::new(checkpoint, executor.as_mut()).write(planned, &mut write)).unwrap();
-    }
-    writer.finish().unwrap()
-}
-
 #[test]
 fn quantising_on_load_gives_what_a_quantised_file_gives() {
     let (as_published, all) = run(cpu(), open(published()), None);
     for target in [QuantType::Q8_0, QuantType::Q4_0, QuantType::Q4_K] {
         let quant = Quant { target, requantise: false };
-        let file = open(written(&open(published()), quant));
+        let file = open(gguf_of(&open(published()), quant));
         let (expected, weights) = run(cpu(), file.clone(), None);
         let (loaded, predicted) = run(cpu(), open(published()), Some(quant));
         assert!(loaded == expected, "{target:?} on the CPU");
@@ -97,7 +83,7 @@ fn quantising_on_load_gives_what_a_quantised_file_gives() {
 
 #[test]
 fn what_is_quantised_is_quantised_again_only_when_asked() {
-    let q8_0 = written(&open(published()), Quant { target: QuantType::Q8_0, requantise: false });
+    let q8_0 = gguf_of(&open(published()), Quant { target: QuantType::Q8_0, requantise: false });
     let (as_it_is, bytes) = run(cpu(), open(q8_0.clone()), None);
     let to = |requantise| Some(Quant { target: QuantType::Q4_0, requantise });
     let (left, bytes_left) = run(cpu(), open(q8_0.clone()), to(false));
@@ -146,7 +132,7 @@ fn a_repository_becomes_a_file_that_computes_the_same() {
     let quant = Quant { target: QuantType::Q8_0, requantise: false };
     let digits = json!({ "type": "Digits", "individual_digits": true });
     for variant in ["untied", "tied", "linear", "llama3", "yarn"] {
-        let file = open(written(&repository(variant, &digits), quant));
+        let file = open(gguf_of(&repository(variant, &digits), quant));
         let (expected, _) = run(cpu(), repository(variant, &digits), Some(quant));
         let (got, _) = run(cpu(), file.clone(), None);
         let worst = expected.iter().flatten().zip(got.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -165,7 +151,7 @@ fn a_repository_becomes_a_file_that_computes_the_same() {
 fn a_repository_s_tokenizer_becomes_entries() {
     let digits = json!({ "type": "Digits", "individual_digits": true });
     let repository = repository("untied", &digits);
-    let file = open(written(&repository, Quant { target: QuantType::Q8_0, requantise: false }));
+    let file = open(gguf_of(&repository, Quant { target: QuantType::Q8_0, requantise: false }));
     let metadata = file.metadata();
     assert_eq!(metadata.str("tokenizer.ggml.pre").unwrap(), "smollm");
     assert_eq!(metadata.strings("tokenizer.ggml.tokens").unwrap().len(), 128, "a token for each row of the embedding");
@@ -185,7 +171,7 @@ fn what_publishers_recommend_for_sampling_is_kept() {
     let repository = repository("untied", &json!({ "type": "Digits", "individual_digits": true }));
     let wanted = Sampling { temperature: 1.0, top_k: 20, top_p: 0.8, repetition_penalty: 1.05, ..Sampling::default() };
     assert_eq!(Sampling::published(&repository), wanted);
-    let file = open(written(&repository, Quant { target: QuantType::Q8_0, requantise: false }));
+    let file = open(gguf_of(&repository, Quant { target: QuantType::Q8_0, requantise: false }));
     assert_eq!(Sampling::published(&file), wanted);
     assert_eq!(Sampling::published(&open(published())), Sampling::default());
 }

@@ -1,6 +1,8 @@
 //! A model's sizes, read from metadata and checked before anything is computed from them.
 
-use parhelion_loader::{Array, Checkpoint, Dialect, LoadError, Metadata, Value};
+use std::cell::RefCell;
+
+use parhelion_loader::{Array, Dialect, LoadError, Metadata, Value};
 
 use super::decoder::{Block, Layer, Scales};
 use crate::ops::{
@@ -86,13 +88,13 @@ const LAYERS: Key = Key::new("block_count", "num_hidden_layers");
 const FFN: Key = Key::new("feed_forward_length", "intermediate_size");
 const CONTEXT: Key = Key::new("context_length", "max_position_embeddings");
 const NORM_EPS: Key = Key::new("attention.layer_norm_rms_epsilon", "rms_norm_eps");
-const VOCAB: Key = Key::hf("vocab_size");
+const VOCAB: Key = Key::new("vocab_size", "vocab_size");
 const TIED: Key = Key::hf("tie_word_embeddings");
 /// Where GGUF files have as many entries as there are tokens.
 const TOKENS: &str = "tokenizer.ggml.tokens";
 
 impl Config {
-    /// The sizes as a GGUF file of `architecture` has them.
+    /// The sizes as a GGUF file of `architecture` has them, those included that repositories need not give.
     pub(super) fn gguf_entries(&self, architecture: &str) -> Vec<(String, Value)> {
         let sizes = [
             (CONTEXT, self.context),
@@ -112,20 +114,37 @@ impl Config {
 
 /// A model's settings by the names of its dialect, each checked as it is read.
 pub struct Keys<'a> {
-    checkpoint: &'a Checkpoint,
     metadata: &'a Metadata,
     dialect: Dialect,
     architecture: &'a str,
+    has_tensor: &'a dyn Fn(&str) -> bool,
+    /// What was read of the settings that both dialects have, by their names in GGUF.
+    read: RefCell<Vec<(&'static str, Value)>>,
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn new(checkpoint: &'a Checkpoint) -> Result<Self, LoadError> {
-        Ok(Self { checkpoint, metadata: checkpoint.metadata(), dialect: checkpoint.dialect(), architecture: checkpoint.architecture()? })
+    /// `has_tensor` says whether the model has a tensor of a name.
+    pub(super) fn new(metadata: &'a Metadata, dialect: Dialect, architecture: &'a str, has_tensor: &'a dyn Fn(&str) -> bool) -> Self {
+        Self { metadata, dialect, architecture, has_tensor, read: RefCell::default() }
     }
 
     /// Whether the model has a tensor of this name.
     fn has_tensor(&self, name: &str) -> bool {
-        self.checkpoint.find_tensor(name).is_some()
+        (self.has_tensor)(name)
+    }
+
+    /// What was read of the settings that both dialects have, as a GGUF file of `architecture` has it.
+    pub(super) fn in_gguf(self, architecture: &str) -> Vec<(String, Value)> {
+        self.read.into_inner().into_iter().map(|(name, value)| (format!("{architecture}.{name}"), value)).collect()
+    }
+
+    /// Books a setting as read.
+    fn note(&self, key: Key, value: Value) {
+        if let (Some(gguf), Some(_)) = (key.gguf, key.hf) {
+            let mut read = self.read.borrow_mut();
+            read.retain(|(known, _)| *known != gguf);
+            read.push((gguf, value));
+        }
     }
 
     /// Whose names and keys the model has.
@@ -161,6 +180,7 @@ impl<'a> Keys<'a> {
             (None, None) => self.metadata.u32(&self.name(key).unwrap_or_default())?,
         };
         if range.contains(&value) {
+            self.note(key, Value::U32(value));
             return Ok(value);
         }
         Err(self.bad(key, format!("a number from {} to {}", range.start(), range.end()), value))
@@ -175,7 +195,11 @@ impl<'a> Keys<'a> {
     pub(super) fn optional_positive(&self, key: Key) -> Result<Option<f32>, LoadError> {
         match self.get(key, Metadata::f32)? {
             Some(value) if !(value.is_finite() && value > 0.0) => Err(self.bad(key, "a finite number over 0", value)),
-            value => Ok(value),
+            Some(value) => {
+                self.note(key, Value::F32(value));
+                Ok(Some(value))
+            }
+            None => Ok(None),
         }
     }
 
@@ -227,6 +251,9 @@ impl<'a> Keys<'a> {
         const RANGE: std::ops::RangeInclusive<u32> = 1..=1 << 24;
         if self.dialect == Dialect::HuggingFace {
             return self.size(VOCAB, RANGE, None);
+        }
+        if let Some(size) = self.get(VOCAB, Metadata::u32)?.filter(|_| !self.metadata.contains(TOKENS)) {
+            return Ok(size);
         }
         let tokens = self.metadata.array(TOKENS).map(Array::len)?;
         let size = u32::try_from(tokens).ok().filter(|size| RANGE.contains(size));

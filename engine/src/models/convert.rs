@@ -1,8 +1,8 @@
 //! A repository's model as a GGUF file has it: the name table and the settings of its family, read from the one dialect to the other.
 
-use parhelion_loader::{Checkpoint, Dialect, TensorInfo, Value};
+use parhelion_loader::{Checkpoint, Dialect, LoadError, Metadata, TensorInfo, Value};
 
-use super::{ModelError, Reorder, Transform, build, family_of, resolve};
+use super::{Config, FAMILIES, Family, Keys, ModelError, Reorder, Transform, build, family_of, resolve};
 use crate::exec::DeviceLimits;
 
 /// What a GGUF file of a model holds, but for its tokenizer.
@@ -60,6 +60,14 @@ pub(crate) async fn in_gguf(checkpoint: &Checkpoint) -> Result<GgufModel, ModelE
     entries.extend(built.config.gguf_entries(architecture));
     let (scaling, factors) = built.config.gguf_rope(architecture).map_err(no_form)?;
     entries.extend(scaling);
+    for setting in &built.settings {
+        if entries.iter().all(|(known, _)| *known != setting.0) {
+            entries.push(setting.clone());
+        }
+    }
+    if let Some(what) = difference(family, &built.config, &entries, &tensors)? {
+        return Err(no_form(format!("its {what} are not those of other `{architecture}` models, and GGUF has no settings for them")));
+    }
     let output = resolve(family, Dialect::Gguf, "output").tensor(None);
     Ok(GgufModel {
         entries,
@@ -67,5 +75,27 @@ pub(crate) async fn in_gguf(checkpoint: &Checkpoint) -> Result<GgufModel, ModelE
         tensors,
         rope_factors: factors,
         vocab: built.config.vocab,
+    })
+}
+
+/// What a GGUF file of these entries and tensors would be read to have otherwise than the model, in words.
+fn difference(
+    family: &Family,
+    config: &Config,
+    entries: &[(String, Value)],
+    tensors: &[GgufTensor],
+) -> Result<Option<&'static str>, LoadError> {
+    let vocab = (format!("{}.vocab_size", family.gguf), Value::U32(config.vocab));
+    let others = entries.iter().filter(|(key, _)| *key != vocab.0).cloned();
+    let metadata = Metadata::of_entries("the GGUF file", others.chain([vocab.clone()]).collect())?;
+    let has_tensor = |name: &str| tensors.iter().any(|tensor| tensor.name == name);
+    let read = FAMILIES.iter().find(|known| known.architectures.contains(&family.gguf)).unwrap_or(&family);
+    let read = (read.config)(&Keys::new(&metadata, Dialect::Gguf, family.gguf, &has_tensor))?;
+    Ok(match () {
+        () if read.per_layer != config.per_layer => Some("layers"),
+        () if read.block != config.block => Some("blocks"),
+        () if read.scales != config.scales => Some("factors"),
+        () if read.local_rope != config.local_rope || read.rope.pairing != config.rope.pairing => Some("rotary positions"),
+        () => None,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! To add one: a file with a [`Family`] (configuration from metadata, names, `build`), its line in [`FAMILIES`], and a test.
 
-use parhelion_loader::{Checkpoint, Dialect, LoadError, closest};
+use parhelion_loader::{Checkpoint, Dialect, LoadError, Value, closest};
 
 use crate::{
     exec::DeviceLimits,
@@ -123,6 +123,8 @@ pub struct Built {
     pub config: Config,
     /// The layout of each weight, in the graph's order.
     pub weights: Vec<WeightLayout>,
+    /// Settings that the model gives and both dialects have, as GGUF files have them.
+    pub(crate) settings: Vec<(String, Value)>,
 }
 
 /// What a model is built for.
@@ -153,11 +155,13 @@ pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options:
     let file = checkpoint.name().to_owned();
     let family = family_of(architecture, &file)?;
     let dialect = checkpoint.dialect();
-    let keys = Keys::new(checkpoint)?;
+    let has_tensor = |name: &str| checkpoint.find_tensor(name).is_some();
+    let keys = Keys::new(checkpoint.metadata(), dialect, architecture, &has_tensor);
     let mut config = (family.config)(&keys)?;
     if let Some(scaling) = scaling_of_tensors(checkpoint, &keys, &config).await? {
         config.rope.scaling = scaling;
     }
+    let settings = keys.in_gguf(family.gguf);
     config.context = config.stretched_context();
     let graph = Graph::new();
     let mut used: Vec<String> = Vec::new();
@@ -194,7 +198,7 @@ pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options:
         weights.push(WeightLayout::new(&file, decl, sources, limits)?);
     }
     refuse_unused(checkpoint, architecture, &used)?;
-    Ok(Built { model, config, weights })
+    Ok(Built { model, config, weights, settings })
 }
 
 fn family_of(architecture: &str, file: &str) -> Result<&'static Family, ModelError> {

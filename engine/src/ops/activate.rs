@@ -47,7 +47,7 @@ impl Activation {
             Self::Silu => logistic_share(v, v),
             Self::GeluTanh => {
                 let c = v.clamp(-30.0, 30.0);
-                logistic_share(v, 1.595_769 * (c + 0.044715 * c * c * c))
+                logistic_share(v, 1.595_769_2 * (c + 0.044715 * c * c * c))
             }
             Self::GeluErf => {
                 let beyond = beyond(v.abs().min(30.0));
