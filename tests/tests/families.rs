@@ -20,8 +20,7 @@ use pollster::block_on;
 use safetensors::SafeTensors;
 
 /// Checkpoints that cannot be run yet: what the error says of the repository and of the GGUF file; none where that one runs.
-const UNSUPPORTED: &[(&str, [Option<&str>; 2])] =
-    &[("gemma2", [Some(UNKNOWN), Some(UNKNOWN)]), ("ministral3", [Some(UNKNOWN), Some(UNKNOWN)])];
+const UNSUPPORTED: &[(&str, [Option<&str>; 2])] = &[("ministral3", [Some(UNKNOWN), Some(UNKNOWN)])];
 
 /// What is said of an architecture that no family has.
 const UNKNOWN: &str = "are not supported yet";

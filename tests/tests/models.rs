@@ -71,7 +71,7 @@ fn bad_models_are_refused_by_name() {
     refused(
         "an unknown architecture",
         renamed("llama", "llamo"),
-        &["tiny.gguf", "`llamo`", "closest of the supported is `gemma`", "qwen2"],
+        &["tiny.gguf", "`llamo`", "closest of the supported is `llama`", "qwen2"],
     );
     refused("a missing norm", renamed("output_norm.weight", "output_nurm.weight"), &["tiny.gguf", "output_norm.weight"]);
     refused("a tensor of another model", renamed("blk.1.ffn_up.weight", "blk.7.ffn_up.weight"), &["tiny.gguf", "blk.1.ffn_up.weight"]);

@@ -6,7 +6,7 @@ use parhelion_loader::LoadError;
 use super::{
     Block, Family, Layer, Name, QkNorm, Scales,
     config::{Config, Key, Keys},
-    decoder, gemma,
+    decoder, gemma, gemma2,
 };
 
 pub(super) static FAMILY: Family = Family {
@@ -22,7 +22,6 @@ const NAMES: &[Name] = &[
     Name::plain("attn.k_norm", "blk.{i}.attn_k_norm.weight", "model.layers.{i}.self_attn.k_norm.weight").hf_shift(1.0),
 ];
 
-const LOGIT_CAP: Key = Key::new("final_logit_softcapping", "final_logit_softcapping");
 const PERIOD: Key = Key::hf("sliding_window_pattern");
 const LAYERS_OF_27B: u32 = 62;
 
@@ -32,6 +31,7 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     let windowed = keys.windowed_layers(c.layers, |i| !(i + 1).is_multiple_of(period))?;
     let per_layer = keys.layers(&windowed, keys.window()?).into_iter().map(Layer::rotated_locally).collect();
     let block = Block { qk_norm: QkNorm::Heads, ..c.block };
-    let scales = Scales { logit_cap: keys.optional_positive(LOGIT_CAP)?, ..c.scales };
+    let (score_cap, logit_cap) = (keys.optional_positive(gemma2::SCORE_CAP)?, keys.optional_positive(gemma2::LOGIT_CAP)?);
+    let scales = Scales { score_cap, logit_cap, ..c.scales };
     Ok(Config { scales, local_rope: Some(keys.local_rope(c.head_dim)?), per_layer, block, ..c })
 }

@@ -15,6 +15,7 @@ mod config;
 mod convert;
 mod decoder;
 mod gemma;
+mod gemma2;
 mod gemma3;
 mod glm4;
 mod granite;
@@ -43,6 +44,7 @@ pub static FAMILIES: &[&Family] = &[
     &qwen3::FAMILY,
     &smollm3::FAMILY,
     &gemma::FAMILY,
+    &gemma2::FAMILY,
     &gemma3::FAMILY,
     &phi3::FAMILY,
     &granite::FAMILY,
