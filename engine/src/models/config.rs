@@ -174,13 +174,16 @@ impl<'a> Keys<'a> {
 
     /// A whole number within `range`; `default` where the model does not say.
     pub(super) fn size(&self, key: Key, range: std::ops::RangeInclusive<u32>, default: Option<u32>) -> Result<u32, LoadError> {
-        let value = match (self.get(key, Metadata::u32)?, default) {
+        let read = self.get(key, Metadata::u32)?;
+        let value = match (read, default) {
             (Some(value), _) | (None, Some(value)) => value,
             // the getter's own error: there is no such entry
             (None, None) => self.metadata.u32(&self.name(key).unwrap_or_default())?,
         };
         if range.contains(&value) {
-            self.note(key, Value::U32(value));
+            if read.is_some() {
+                self.note(key, Value::U32(value));
+            }
             return Ok(value);
         }
         Err(self.bad(key, format!("a number from {} to {}", range.start(), range.end()), value))
