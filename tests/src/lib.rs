@@ -7,6 +7,8 @@ pub mod fixtures;
 pub mod harness;
 #[cfg(feature = "harness")]
 pub mod models;
+#[cfg(feature = "harness")]
+pub mod reference;
 mod skip;
 
 pub use skip::{SKIP_LOG, skip};

@@ -7,98 +7,42 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::{cell::Cell, path::Path, rc::Rc};
+use std::{cell::Cell, rc::Rc};
 
 use parhelion::{
-    loader::{Checkpoint, Specials},
-    session::{Cancel, EngineError, FinishReason, GenerateOptions, Input, RowInput, Sampling, Session, SessionOptions},
+    loader::Checkpoint,
+    session::{Cancel, EngineError, FinishReason, GenerateOptions, Input, RowInput, Sampling, Session},
 };
-use parhelion_cli::host::{Device, Driver};
 use parhelion_tests::{
     fixtures::smollm2,
-    models::{Config, argmax, configs, largest_difference, load, rows},
+    models::{configs, largest_difference, rows},
+    reference::{Closeness, Prompt, check_forced_tokens, check_tokens, open, options, prompts},
 };
-use serde::Deserialize;
 
-#[derive(Deserialize)]
-struct Reference {
-    results: Vec<Prompt>,
-}
-
-#[derive(Deserialize)]
-struct Prompt {
-    name: String,
-    prompt: String,
-    parse_special: bool,
-    prompt_token_ids: Vec<u32>,
-    generated_token_ids: Vec<u32>,
-    logit_margin_top1_top2: Vec<f32>,
-    first_step_top10_logits: Vec<(usize, f32)>,
-}
+const REFERENCE: &str = include_str!("../fixtures/smollm2_numpy_f32.json");
+const REPRODUCIBLE: Closeness = Closeness { reproducible: true, margin: 0.02, tolerance: 1e-3 };
+const DEFAULT: Closeness = Closeness { reproducible: false, margin: 0.1, tolerance: 3e-2 };
 
 fn reference() -> Vec<Prompt> {
-    let text = include_str!("../fixtures/smollm2_numpy_f32.json");
-    serde_json::from_str::<Reference>(text).unwrap().results
-}
-
-fn open(model: &Path, config: &Config, options: SessionOptions) -> (Session, Driver) {
-    let Device { executor, driver, .. } = Device::open(&config.request).unwrap();
-    let checkpoint = driver.block_on(Checkpoint::open_path(model)).unwrap();
-    (load(checkpoint, executor, &driver, options), driver)
-}
-
-/// Smaller contexts keep the software driver's memory small; none of the prompts comes near.
-fn options(reproducible: bool, sequences: u32, chunk: u32) -> SessionOptions {
-    SessionOptions { context: Some(512), sequences, chunk, reproducible, ..SessionOptions::default() }
+    prompts(REFERENCE)
 }
 
 #[test]
 fn prompts_are_tokenised_as_the_reference_does() {
     let Some(model) = smollm2() else { return };
-    let checkpoint = pollster::block_on(Checkpoint::open_path(&model)).unwrap();
-    let tokenizer = pollster::block_on(checkpoint.tokenizer()).unwrap();
-    for prompt in reference() {
-        let specials = if prompt.parse_special { Specials::Parse } else { Specials::Text };
-        assert_eq!(tokenizer.encode(&prompt.prompt, specials).unwrap(), prompt.prompt_token_ids, "{}", prompt.name);
-    }
-}
-
-fn check_forced_tokens(reproducible: bool) {
-    let Some(model) = smollm2() else { return };
-    let (margin, tolerance) = if reproducible { (0.02, 1e-3) } else { (0.1, 3e-2) };
-    for config in configs() {
-        let (mut session, driver) = open(&model, &config, options(reproducible, 1, 128));
-        let (mut worst, mut compared) = (0.0_f32, 0);
-        for prompt in reference() {
-            let last = prompt.prompt_token_ids.len() - 1;
-            let given = &prompt.generated_token_ids[..prompt.generated_token_ids.len() - 1];
-            let tokens = [prompt.prompt_token_ids.as_slice(), given].concat();
-            let wanted: Vec<u32> = (last as u32..tokens.len() as u32).collect();
-            let sequence = session.open_sequence().unwrap();
-            let logits = driver.block_on(session.forward(&rows(sequence, &tokens), &wanted)).unwrap();
-            session.close_sequence(sequence);
-            for &(token, expected) in &prompt.first_step_top10_logits {
-                worst = worst.max((logits[0][token] - expected).abs());
-            }
-            for (step, logits) in logits.iter().enumerate().filter(|(step, _)| prompt.logit_margin_top1_top2[*step] > margin) {
-                let expected = prompt.generated_token_ids[step] as usize;
-                assert_eq!(argmax(logits), expected, "{}, {}, step {step}, reproducible {reproducible}", config.name, prompt.name);
-                compared += 1;
-            }
-        }
-        println!("{}: reproducible {reproducible}: {compared} choices equal, top-10 logits within {worst:.2e}", config.name);
-        assert!(worst < tolerance, "{}: {worst} over {tolerance}, reproducible {reproducible}", config.name);
-    }
+    check_tokens(&model, &reference());
 }
 
 #[test]
 fn reproducible_choices_and_logits_are_the_references() {
-    check_forced_tokens(true);
+    let Some(model) = smollm2() else { return };
+    check_forced_tokens(&model, &reference(), &configs(), &REPRODUCIBLE);
 }
 
 #[test]
 fn default_choices_and_logits_are_the_references() {
-    check_forced_tokens(false);
+    let Some(model) = smollm2() else { return };
+    check_forced_tokens(&model, &reference(), &configs(), &DEFAULT);
 }
 
 /// Chunks of 7 differ from one piece in which kernels run (matrix x vector or x matrix, decode or prefill attention), so in
