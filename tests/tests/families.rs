@@ -22,7 +22,7 @@ use safetensors::SafeTensors;
 /// Checkpoints that cannot be run yet: what the error says of the repository and of the GGUF file; none where that one runs.
 const UNSUPPORTED: &[(&str, [Option<&str>; 2])] = &[
     ("bert", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("gemma3_embedding", [Some(UNKNOWN), Some(UNKNOWN)]),
+    ("gemma3_embedding", [Some("`use_bidirectional_attention`"), Some(UNKNOWN)]),
     ("gemma4", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("gpt_oss", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("lfm2", [Some(UNKNOWN), Some(UNKNOWN)]),
@@ -193,8 +193,9 @@ fn modes() -> [Mode; 3] {
     [
         exact("reproducible", options(true, None)),
         exact("default with an f32 cache", options(false, Some(Kv::F32))),
-        // Keys and values are rounded to 11 bits, each by 2^-12 of itself at the most; scores of magnitude 5 pass that on.
-        Mode { name: "default", options: options(false, None), largest: 3e-2, relative: 3e-3 },
+        // Keys and values are rounded to 11 bits, each by 2^-12 of itself at the most; scores of magnitude 5 pass that on: SmolLM3's
+        // five layers come to 2e-2 and 2e-3.
+        Mode { name: "default", options: options(false, None), largest: 5e-2, relative: 3e-3 },
     ]
 }
 

@@ -26,6 +26,7 @@ const PERIOD: Key = Key::hf("sliding_window_pattern");
 const LAYERS_OF_27B: u32 = 62;
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
+    keys.refuse(Key::hf("use_bidirectional_attention"), "texts whose tokens see what follows them")?;
     let c = gemma::sandwiched(keys, keys.decoder()?, LAYERS_OF_27B)?;
     let period = keys.size(PERIOD, 1..=u32::MAX, Some(6))?;
     let windowed = keys.windowed_layers(c.layers, |i| !(i + 1).is_multiple_of(period))?;
