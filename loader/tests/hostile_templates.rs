@@ -58,6 +58,11 @@ fn hostile() -> Vec<String> {
     let mut sources: Vec<String> = [
         "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
         "{% for a in range(1000000000) %}x{% endfor %}",
+        // What the template engine panics at.
+        "{% for m in messages %}{% with z = x %}{% continue %}{% endwith %}{% endfor %}",
+        "{% for m in messages %}{% set z %}{% break %}{% endset %}{% endfor %}",
+        "{% for m in messages %}{% filter upper %}{% continue %}{% endfilter %}{% endfor %}",
+        "{% for m in messages %}{% with z = x %}{% for n in [] %}{% else %}{% continue %}{% endfor %}{% endwith %}{% endfor %}",
         "{{ range(10**12) | list }}",
         "{{ range(99999999999999999999999) | length }}",
         "{% for a in range(100000) %}{{ 'x' * 1000 }}{% endfor %}",

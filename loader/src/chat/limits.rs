@@ -5,6 +5,7 @@
 //!   to itself, or by putting it into another twice. Each step gives its result a name, so the names that a tag gives are looked at
 //!   right after it, by a call that is put into the template there.
 //! - Lists that are multiplied are as long as a number says. Operands of products are put through what refuses lists.
+//! - A jump to the next turn of a loop, or out of it, leaves behind what blocks between the two have opened, and the engine panics.
 
 use std::fmt::Write as _;
 
@@ -98,6 +99,14 @@ impl Tag<'_> {
         self.is_block.then(|| inside.split_at(inside.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(inside.len())))
     }
 
+    /// The word of the block that begins here, or of the branch: `set` begins one where it has no value beside the name.
+    fn opens(&self) -> Option<&'static str> {
+        const BLOCKS: [&str; 10] = ["if", "elif", "for", "set", "with", "filter", "autoescape", "macro", "call", "block"];
+        let (word, rest) = self.block()?;
+        let has_value = word == "set" && rest.split('|').next().is_some_and(|target| target.contains('='));
+        BLOCKS.into_iter().find(|block| *block == word && !has_value)
+    }
+
     /// The variables that the tag gives a value to.
     fn names(&self) -> Vec<&str> {
         let Some((word, rest)) = self.block() else { return Vec::new() };
@@ -153,7 +162,7 @@ fn bare_names(text: &str) -> Vec<&str> {
 pub(super) fn checked(source: &str) -> Result<String, Error> {
     let refused = |what: String| Err(Error::new(ErrorKind::SyntaxError, format!("the template has {what}")));
     let mut output = String::with_capacity(source.len() + source.len() / 4);
-    let (mut rest, mut open, mut raw) = (source, 0_usize, false);
+    let (mut rest, mut open, mut raw) = (source, Vec::new(), false);
     while let Some((tag, behind)) = next_tag(rest) {
         rest = behind;
         output.push_str(tag.before);
@@ -176,12 +185,17 @@ pub(super) fn checked(source: &str) -> Result<String, Error> {
         if tag.plain.matches('+').count() > MAX_ADDITIONS {
             return refused(format!("over {MAX_ADDITIONS} additions in a tag"));
         }
-        if ["if", "for", "macro", "call", "filter", "elif", "with"].contains(&word) {
-            open += 1;
-        } else if word.starts_with("end") {
-            open = open.saturating_sub(1);
+        match word {
+            "break" | "continue" if !jumps_out_of_conditions(&open) => {
+                return refused(format!("`{word}` within another block than `if` and `for`"));
+            }
+            // What follows is behind the loop.
+            "else" if open.last() == Some(&"for") => *open.last_mut().unwrap_or(&mut "") = "else",
+            word if word.starts_with("end") => while open.pop() == Some("elif") {},
+            // A branch is a condition within the one before it.
+            _ => open.extend(tag.opens()),
         }
-        if open > MAX_BLOCKS {
+        if open.len() > MAX_BLOCKS {
             return refused(format!("over {MAX_BLOCKS} blocks within each other"));
         }
         let names = tag.names();
@@ -194,6 +208,11 @@ pub(super) fn checked(source: &str) -> Result<String, Error> {
     }
     output.push_str(rest);
     Ok(output)
+}
+
+/// Whether a jump within the `open` blocks crosses nothing but conditions on its way to the loop.
+fn jumps_out_of_conditions(open: &[&str]) -> bool {
+    open.iter().rev().find(|word| !matches!(**word, "if" | "elif")).is_none_or(|&word| word == "for")
 }
 
 /// Refuses values that have grown past what conversations need; always false. What is looked at is paid for.
@@ -258,6 +277,30 @@ mod tests {
             "{{ 'a*' |? * - - n ** 2 + f(*l, 3|? * - -k) }}"
         );
         assert_eq!(with_checks("{% set x = 'it\\'s %}' %}"), "{% set x = 'it\\'s %}' %}{% if ?(x) %}{% endif %}");
+    }
+
+    #[test]
+    fn jumps_cross_conditions_alone() {
+        for source in [
+            "{% for a in b %}{% if a %}{% continue %}{% elif c %}{% break %}{% endif %}{% endfor %}",
+            "{% with x = 1 %}{% for a in b %}{% set c %}{% endset %}{% set d = 1 %}{% break %}{% endfor %}{% endwith %}",
+            "{% for a in b %}{% for c in d %}{% else %}{% endfor %}{% continue %}{% endfor %}",
+            "{% raw %}{% with x = 1 %}{% endraw %}{% for a in b %}{% continue %}{% endfor %}",
+        ] {
+            assert!(checked(source).is_ok(), "{source}");
+        }
+        for block in
+            ["with x = 1", "set c", "set c | replace('=', '')", "filter upper", "autoescape true", "macro m()", "call m()", "block b"]
+        {
+            let end = block.split(' ').next().unwrap();
+            for jump in ["break", "continue"] {
+                let source =
+                    format!("{{% for a in b %}}{{%- {block} -%}}{{% if a %}}{{% {jump} %}}{{% endif %}}{{% end{end} %}}{{% endfor %}}");
+                assert!(checked(&source).is_err(), "{source}");
+            }
+        }
+        let behind = "{% for a in b %}{% with x = a %}{% for c in d %}{% else %}{% continue %}{% endfor %}{% endwith %}{% endfor %}";
+        assert!(checked(behind).is_err());
     }
 
     #[test]
