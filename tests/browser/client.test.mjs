@@ -55,6 +55,7 @@ test("texts and tokens are completed as they are", async () => {
   assert.equal(await session.complete("7", { maxTokens: 2 }).text(), "8 9 ");
   assert.equal(await session.complete([1, 5], { maxTokens: 1 }).text(), "6 ");
   assert.deepEqual(log.generates.map(({ prompt }) => prompt), [[7], [1, 5]]);
+  assert.deepEqual(log.generates.map(({ options }) => options.continuesText), [true, false]);
   assert.deepEqual([...(await session.tokenize("1 2"))], [1, 2]);
   assert.equal(await session.detokenize([1, 2]), "1 2 ");
   assert.equal((await session.logits([1, 2, 3], 1)).length, 200);
@@ -278,7 +279,7 @@ test("OpenAI: whole answers", async () => {
     choices: [{ index: 0, message: { role: "assistant", content: "4 5 ", refusal: null }, logprobs: { content: [logprob("4 "), logprob("5 ")], refusal: null }, finish_reason: "length" }],
     usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5, prompt_tokens_details: { cached_tokens: 0 } },
   });
-  assert.deepEqual(log.generates[0].options, { maxTokens: 2, temperature: 0, topP: 0.5, seed: 7, stop: ["x"], frequencyPenalty: 0.1 });
+  assert.deepEqual(log.generates[0].options, { maxTokens: 2, temperature: 0, topP: 0.5, seed: 7, stop: ["x"], frequencyPenalty: 0.1, continuesText: false });
 });
 
 test("OpenAI: streams", async () => {
