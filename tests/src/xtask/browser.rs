@@ -1,7 +1,7 @@
 //! The tests in a real browser: gets Chromium and what drives it, runs the suites of `tests/browser`, counts.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::command::{output_of, root, run, target_dir};
@@ -17,6 +17,8 @@ const BUDGET: Duration = Duration::from_secs(25 * 60);
 const DEADLINE: &str = "PARHELION_BROWSER_DEADLINE";
 /// The environment variable that tells tests where our program is.
 const PROGRAM: &str = "PARHELION_PROGRAM";
+/// The environment variable that tells tests where the program is that makes models.
+const BENCH: &str = "PARHELION_BENCH";
 /// The environment variable that tells tests where the model lies.
 const MODEL: &str = "PARHELION_TEST_MODEL";
 
@@ -45,16 +47,25 @@ pub(crate) fn need_browser() -> Outcome {
     })
 }
 
-/// Runs the suites whose file names contain one of `names`; all of them where no name is given. Tests that need the
-/// `model` skip themselves where it could not be had.
-pub(crate) fn run_suites(names: &[&str], parhelion: &Path, model: Option<&Path>) -> Outcome {
-    match run_and_read(names, parhelion, model) {
+/// What the suites run.
+pub(crate) struct Programs {
+    /// Our program.
+    pub(crate) parhelion: PathBuf,
+    /// The one that makes models, if it was built with the rest.
+    pub(crate) bench: Option<PathBuf>,
+    /// The published model, if it could be had: tests that need it skip themselves otherwise.
+    pub(crate) model: Option<PathBuf>,
+}
+
+/// Runs the suites whose file names contain one of `names`; all of them where no name is given.
+pub(crate) fn run_suites(names: &[&str], programs: &Programs) -> Outcome {
+    match run_and_read(names, programs) {
         Ok((counts, success)) => counts.outcome(success),
         Err(why) => Outcome::Failed(why),
     }
 }
 
-fn run_and_read(names: &[&str], parhelion: &Path, model: Option<&Path>) -> Result<(Counts, bool), String> {
+fn run_and_read(names: &[&str], programs: &Programs) -> Result<(Counts, bool), String> {
     let files = suites(names)?;
     let node = Node::find_or_install()?;
     node.install(FOLDER)?;
@@ -64,9 +75,11 @@ fn run_and_read(names: &[&str], parhelion: &Path, model: Option<&Path>) -> Resul
     command.args(["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"]);
     command.arg(format!("--test-reporter-destination={}", log.display())).args(&files);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| format!("the clock is wrong: {error}"))?;
-    command.env(DEADLINE, (now + BUDGET).as_millis().to_string()).env(PROGRAM, parhelion);
-    if let Some(model) = model {
-        command.env(MODEL, model);
+    command.env(DEADLINE, (now + BUDGET).as_millis().to_string()).env(PROGRAM, &programs.parhelion);
+    for (name, path) in [(BENCH, &programs.bench), (MODEL, &programs.model)] {
+        if let Some(path) = path {
+            command.env(name, path);
+        }
     }
     let success = run(&mut command).is_ok();
     let text = fs::read_to_string(&log).map_err(|error| format!("cannot read {}: {error}", log.display()))?;

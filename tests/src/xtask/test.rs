@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use parhelion_tests::fixtures;
 
+use crate::browser::Programs;
 use crate::command::{cargo, executable_name, output_of, program, root, run, target_dir};
 use crate::node::Node;
 use crate::report::{Outcome, Report};
@@ -54,7 +55,9 @@ pub(crate) fn test(which: Which<'_>) -> ExitCode {
             && has_page
             && report.step("browser", browser::need_browser)
         {
-            report.step("browser tests", || browser::run_suites(names, &parhelion(), model_file().as_deref()));
+            let bench = which.native.is_some().then(|| built("parhelion-bench"));
+            let programs = Programs { parhelion: built("parhelion"), bench, model: model_file() };
+            report.step("browser tests", || browser::run_suites(names, &programs));
         }
     }
     report.finish()
@@ -70,14 +73,14 @@ fn make_way_for_a_new_xtask() {
     }
 }
 
-/// The program as built by the step before.
-fn parhelion() -> PathBuf {
-    target_dir().join("release").join(executable_name("parhelion"))
+/// A program as built by the step before.
+fn built(name: &str) -> PathBuf {
+    target_dir().join("release").join(executable_name(name))
 }
 
 /// Fetches the model with our own program; without it some tests are skipped, which is no failure of the project.
 fn pull_model() -> Outcome {
-    match run(&mut program(parhelion(), &["models", "pull", MODEL])) {
+    match run(&mut program(built("parhelion"), &["models", "pull", MODEL])) {
         Ok(()) => Outcome::Passed(MODEL.into()),
         Err(why) => Outcome::Skipped(format!("{why}; tests that need the model are skipped")),
     }
@@ -96,7 +99,7 @@ fn fetch_published() -> Outcome {
 
 /// Where the model lies, if it could be fetched.
 fn model_file() -> Option<PathBuf> {
-    output_of(&mut program(parhelion(), &["models", "path", MODEL])).map(PathBuf::from)
+    output_of(&mut program(built("parhelion"), &["models", "path", MODEL])).map(PathBuf::from)
 }
 
 /// Where the loader compiled to wasm32 says what it thinks of bad models, for a test to compare.
