@@ -199,11 +199,6 @@ impl Case {
         device.switches.allow(self.call.kernel.needs)
     }
 
-    /// Bytes of all bound ranges.
-    pub(super) fn bytes(&self) -> u64 {
-        self.call.bindings.iter().map(|(_, operand)| operand.bytes()).sum()
-    }
-
     /// Compares what an executor wrote with what the twin wrote. A case that compares nothing fails.
     pub fn compare(&self, expected: &Outcome, got: &Outcome) -> Worst {
         let mut worst = Worst { binding: "", index: 0, expected: 0.0, got: 0.0, error: f32::INFINITY, bound: 0.0 };

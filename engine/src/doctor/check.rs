@@ -1,7 +1,5 @@
 //! Every kernel variant that a device can run, on small fixed shapes.
 
-use std::iter::Peekable;
-
 use parhelion_shaders::{
     KERNELS, Kernel,
     axes::{Kv, Reduce},
@@ -9,11 +7,10 @@ use parhelion_shaders::{
 };
 
 use super::{
-    Case, Outcome, Worst,
+    Case, Worst,
     attention::{AttentionSetup, Norms},
     conformance::conformance_part,
     dense, quantise,
-    run::run_all,
     sampling::{GREEDY, SamplingSetup},
 };
 use crate::{
@@ -86,56 +83,20 @@ async fn check_cases(
     let device = executor.device().clone();
     let mut twins = CpuExecutor::new(Box::new(Serial));
     let mut checks = Vec::new();
-    let mut cases = cases.into_iter().peekable();
-    while cases.peek().is_some() {
-        let group = next_group(&mut cases);
-        let outcomes = check_group(&group, executor, &device, &mut twins).await;
-        for (case, outcome) in group.into_iter().zip(outcomes) {
-            let check = KernelCheck { variant: case.call.kernel.variant, label: case.label, reason: case.reason, outcome };
-            report(&check);
-            checks.push(check);
-        }
+    for case in cases {
+        let outcome = check(&case, executor, &device, &mut twins).await;
+        let check = KernelCheck { variant: case.call.kernel.variant, label: case.label, reason: case.reason, outcome };
+        report(&check);
+        checks.push(check);
     }
     checks
 }
 
-/// Cases that run in one submission, so that a browser compiles their kernels side by side: no more than two cores keep up with, nor
-/// than fit into memory and a short submission.
-fn next_group(cases: &mut Peekable<impl Iterator<Item = Case>>) -> Vec<Case> {
-    const CASES: usize = 8;
-    const BYTES: u64 = 8 << 20;
-    let mut bytes = 0;
-    let mut group = Vec::new();
-    while let Some(case) = cases.next_if(|case| group.is_empty() || (group.len() < CASES && bytes + case.bytes() <= BYTES)) {
-        bytes += case.bytes();
-        group.push(case);
-    }
-    group
-}
-
-async fn check_group(
-    group: &[Case],
-    executor: &mut dyn Executor,
-    device: &DeviceInfo,
-    twins: &mut CpuExecutor,
-) -> Vec<Result<Worst, ExecError>> {
-    let together = run_all(group, executor, device).await;
-    let mut outcomes = Vec::with_capacity(group.len());
-    for (i, case) in group.iter().enumerate() {
-        let got = match &together {
-            Ok(together) => together[i].clone(),
-            // One of them is at fault, and only that one is to fail.
-            Err(_) => case.run(executor, device).await,
-        };
-        outcomes.push(check(case, got, twins).await);
-    }
-    outcomes
-}
-
-async fn check(case: &Case, got: Result<Outcome, ExecError>, twins: &mut CpuExecutor) -> Result<Worst, ExecError> {
+async fn check(case: &Case, executor: &mut dyn Executor, device: &DeviceInfo, twins: &mut CpuExecutor) -> Result<Worst, ExecError> {
     let twin_device = twins.device().clone();
     let expected = case.run(twins, &twin_device).await?;
-    Ok(case.compare(&expected, &got?))
+    let got = case.run(executor, device).await?;
+    Ok(case.compare(&expected, &got))
 }
 
 /// Small cases of every kernel variant that `device` can run.
