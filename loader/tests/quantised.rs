@@ -266,13 +266,16 @@ fn parts_that_do_not_fit_together_are_refused_by_name() {
 /// What no shape tells is found when rows are read.
 #[test]
 fn columns_of_groups_without_scales_are_refused() {
-    for group in [4_i32, -1, i32::MAX] {
-        let mut case = named("gptq 4 bits, act order");
-        case.part("m.g_idx").3[8..12].copy_from_slice(&group.to_le_bytes());
-        let checkpoint = case.open();
-        let tensor = checkpoint.tensor("m.weight").unwrap();
-        let error = block_on(checkpoint.read_rows(tensor, 0, 1)).unwrap_err().to_string();
-        assert!(error.contains("m.g_idx") && error.contains("below 4") && error.contains(&group.to_string()), "{error}");
+    for name in ["gptq 4 bits, act order", "gptq 4 bits, act order of neighbours"] {
+        for group in [4_i32, -1, i32::MAX] {
+            for at in [2, 127] {
+                let error = named(name).refused(|case| case.part("m.g_idx").3[4 * at..][..4].copy_from_slice(&group.to_le_bytes()));
+                assert!(
+                    error.contains("m.g_idx") && error.contains("below 4") && error.contains(&group.to_string()),
+                    "{name}, {at}: {error}"
+                );
+            }
+        }
     }
 }
 

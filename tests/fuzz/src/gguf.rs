@@ -62,7 +62,12 @@ pub(crate) fn use_all(checkpoint: &Checkpoint) {
         assert_eq!(tensor.dtype.bytes_for(tensor.elems()), Some(tensor.len), "{tensor:?}");
         assert!(checkpoint.tensor(&tensor.name).is_ok_and(|found| found == tensor), "{tensor:?} is not found by its name");
         let read = pollster::block_on(checkpoint.read(tensor, 0, tensor.len));
-        assert!(read.is_ok_and(|bytes| bytes.len() as u64 == tensor.len), "{tensor:?} cannot be read");
+        let wrong = match &read {
+            Ok(bytes) if bytes.len() as u64 == tensor.len => None,
+            Ok(bytes) => Some(format!("{} bytes", bytes.len())),
+            Err(error) => Some(error.to_string()),
+        };
+        assert_eq!(wrong, None, "{tensor:?} cannot be read");
         assert!(pollster::block_on(checkpoint.read(tensor, 1, tensor.len)).is_err(), "{tensor:?} can be read past its end");
         let rows = tensor.len.checked_div(tensor.row_bytes()).unwrap_or(0);
         assert!(rows == 0 || pollster::block_on(checkpoint.read_rows(tensor, rows - 1, 1)).is_ok(), "{tensor:?} lacks its last row");

@@ -52,31 +52,37 @@ impl Gathered {
         Ok(out)
     }
 
-    /// The group of each column, which must be one that has scales.
     async fn order(&self, files: &[Arc<dyn Source>], cols: u64) -> Result<Vec<usize>, LoadError> {
-        let words = self.order.words(files, 0..1, 0..cols).await?;
-        let checked = words.into_iter().map(|group| match u64::from(group) < self.groups {
-            true => Ok(group as usize),
-            false => {
-                let place = format!("tensor `{}`", self.order.name().escape_debug());
-                let file = files.get(self.order.file()).map_or("", |file| file.name());
-                Err(malformed(file, &place, format!("numbers of groups below {}", self.groups), group as i32))
-            }
-        });
-        checked.collect()
+        let words = read_order(&self.order, files, 0..cols, self.groups).await?;
+        Ok(words.into_iter().map(|group| group as usize).collect())
     }
 }
 
-/// Whether a list of the group of each column has groups of `size` neighbours, one after another.
-pub(super) async fn is_in_order(order: &Part, files: &[Arc<dyn Source>], size: u64) -> Result<bool, LoadError> {
-    let mut first = 0;
+/// Whether a list of the group of each column has `groups` groups of `size` neighbours, one after another.
+///
+/// # Errors
+///
+/// [`LoadError::Malformed`] where a column's group is none of them, wherever in the list.
+pub(super) async fn is_in_order(order: &Part, files: &[Arc<dyn Source>], size: u64, groups: u64) -> Result<bool, LoadError> {
+    let (mut first, mut even) = (0, true);
     while first < order.cols {
         let end = first.saturating_add(PIECE).min(order.cols);
-        let words = order.words(files, 0..1, first..end).await?;
-        if (first..end).zip(words).any(|(column, group)| column / size.max(1) != u64::from(group)) {
-            return Ok(false);
-        }
+        let words = read_order(order, files, first..end, groups).await?;
+        even &= (first..end).zip(words).all(|(column, group)| column / size.max(1) == u64::from(group));
         first = end;
     }
-    Ok(true)
+    Ok(even)
+}
+
+/// The groups of some columns, which must be ones that have scales.
+async fn read_order(order: &Part, files: &[Arc<dyn Source>], cols: Range<u64>, groups: u64) -> Result<Vec<u32>, LoadError> {
+    let words = order.words(files, 0..1, cols).await?;
+    match words.iter().find(|&&group| u64::from(group) >= groups) {
+        None => Ok(words),
+        Some(&group) => {
+            let place = format!("tensor `{}`", order.name().escape_debug());
+            let file = files.get(order.file()).map_or("", |file| file.name());
+            Err(malformed(file, &place, format!("numbers of groups below {groups}"), group as i32))
+        }
+    }
 }

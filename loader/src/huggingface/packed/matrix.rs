@@ -79,7 +79,7 @@ impl Stored<'_> {
         }
         let order = self.words(suffix)?;
         self.check(&order, 1, cols, "a group for each column:")?;
-        let even = cols.is_multiple_of(groups) && gathered::is_in_order(&order, self.files, cols / groups).await?;
+        let even = gathered::is_in_order(&order, self.files, cols / groups, groups).await? && cols.is_multiple_of(groups);
         Ok((!even).then_some(order))
     }
 
