@@ -51,6 +51,8 @@ pub enum WeightKind {
     Matrix,
     /// A vector as f32.
     Vector,
+    /// Filters of convolutions as f32, a row a channel.
+    Filters,
 }
 
 /// The KV cache that one layer needs.
@@ -60,6 +62,15 @@ pub struct KvDecl {
     pub heads: u32,
     /// Elements of a head, even.
     pub head_dim: u32,
+}
+
+/// Recurrent state that one layer keeps of each sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateDecl {
+    /// The layer.
+    pub layer: Option<u32>,
+    /// Elements, f32.
+    pub elems: u32,
 }
 
 #[derive(Debug)]
@@ -93,6 +104,7 @@ struct Parts {
     weights: Vec<WeightDecl>,
     tables: Vec<Table>,
     kv: Vec<KvDecl>,
+    states: Vec<StateDecl>,
     ties: Vec<(&'static str, &'static str)>,
     embedding: Option<ValueId>,
     logits: Option<ValueId>,
@@ -114,6 +126,7 @@ pub struct Model {
     pub(crate) weights: Vec<WeightDecl>,
     pub(crate) tables: Vec<Table>,
     pub(crate) kv: Vec<KvDecl>,
+    pub(crate) states: Vec<StateDecl>,
     /// The value that holds the embedded tokens, `[rows, hidden]`.
     pub(crate) embedding: Option<ValueId>,
     /// The value that holds the logits, `[outputs, vocab]`.
@@ -197,6 +210,18 @@ impl Graph {
         kv.len() as u32 - 1
     }
 
+    /// Declares filters of convolutions: `taps` elements for each of `channels`.
+    pub fn filters(&self, name: &'static str, channels: u32, taps: u32) -> WeightId {
+        self.declare(WeightDecl { layer: self.layer.get(), tensors: vec![(name, channels)], cols: taps, kind: WeightKind::Filters })
+    }
+
+    /// Declares recurrent state of `elems` elements a sequence and returns its number.
+    pub fn state(&self, elems: u32) -> u32 {
+        let states = &mut self.parts.borrow_mut().states;
+        states.push(StateDecl { layer: self.layer.get(), elems });
+        states.len() as u32 - 1
+    }
+
     /// Columns of a value.
     pub fn cols(&self, value: ValueId) -> u32 {
         self.parts.borrow().values.get(value.index()).map_or(0, |value| value.shape.cols)
@@ -278,7 +303,7 @@ impl Graph {
             return Err(error);
         }
         let logits = parts.logits.ok_or_else(|| GraphError { label: "graph".into(), reason: "it names no logits".into() })?;
-        let Parts { values, nodes, weights, tables, kv, embedding, .. } = parts;
-        Ok(Model { values, nodes, weights, tables, kv, embedding, logits })
+        let Parts { values, nodes, weights, tables, kv, states, embedding, .. } = parts;
+        Ok(Model { values, nodes, weights, tables, kv, states, embedding, logits })
     }
 }

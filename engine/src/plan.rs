@@ -6,7 +6,10 @@ use parhelion_shaders::{axes, shared};
 use crate::{
     exec::{DeviceInfo, ExecError},
     graph::{Model, TableId, ValueId, WeightId},
-    ops::kv::{self, PAGE},
+    ops::{
+        kv::{self, PAGE},
+        state::SLOTS,
+    },
     recorder::{Bound, KvBuffers, Recorder, StepBuffers, Tensor, WeightPart},
     recording::{BufferDesc, BufferId, BufferSlice, BufferUse, Recording},
     shape::{Bounds, Head, RowSource, Rows, Shape, StepShape},
@@ -41,7 +44,7 @@ pub struct Plan {
 pub struct PlanMemory {
     /// Weights in the engine's layout.
     pub weights: u64,
-    /// KV cache.
+    /// What is kept of sequences: KV cache and recurrent state.
     pub kv: u64,
     /// Intermediate values.
     pub scratch: u64,
@@ -88,6 +91,7 @@ pub struct Buffers {
     pub(crate) tables: Vec<BufferSlice>,
     slots: Vec<BufferSlice>,
     kv: Vec<KvBuffers>,
+    pub(crate) states: Vec<BufferSlice>,
     rows: BufferSlice,
     next_rows: BufferSlice,
     step: StepBuffers,
@@ -145,6 +149,7 @@ impl Plan {
     pub fn memory(&self) -> PlanMemory {
         let of = |usage| self.descriptions().iter().filter(|b| b.usage == usage).map(|b| b.size).sum::<u64>();
         let kv = self.model.kv.iter().map(|kv| 2 * self.kv_bytes(kv.heads, kv.head_dim)).sum::<u64>();
+        let kv = kv + self.model.states.iter().map(|state| self.state_bytes(state.elems)).sum::<u64>();
         PlanMemory {
             weights: of(BufferUse::Weights),
             kv,
@@ -156,6 +161,16 @@ impl Plan {
     /// Bytes of the keys (or values) of one layer.
     fn kv_bytes(&self, heads: u32, head_dim: u32) -> u64 {
         kv::layer_bytes(self.options.kv, heads, head_dim, self.pages())
+    }
+
+    /// Bytes of all slots of a recurrent state.
+    fn state_bytes(&self, elems: u32) -> u64 {
+        4 * u64::from(elems) * u64::from(SLOTS) * u64::from(self.options.bounds.sequences)
+    }
+
+    /// Whether sequences have recurrent state, which cannot be cut back.
+    pub fn has_state(&self) -> bool {
+        !self.model.states.is_empty()
     }
 
     /// Every buffer of the plan, in the order that [`Plan::bind`] expects.
@@ -182,6 +197,14 @@ impl Plan {
             out.push(desc(format!("keys of layer {i} for a context of {}", bounds.context), size, BufferUse::State));
             out.push(desc(format!("values of layer {i} for a context of {}", bounds.context), size, BufferUse::State));
         }
+        for state in &self.model.states {
+            let layer = state.layer.unwrap_or_default();
+            out.push(desc(
+                format!("state of layer {layer} for {} sequences", bounds.sequences),
+                self.state_bytes(state.elems),
+                BufferUse::State,
+            ));
+        }
         let words = |n: u32, each: usize| u64::from(n) * each as u64;
         let outputs = bounds.outputs.max(bounds.sequences);
         out.extend([
@@ -192,6 +215,7 @@ impl Plan {
             desc("samplers".into(), words(outputs, size_of::<shared::Sampler>()), BufferUse::State),
             desc("token counts".into(), words(bounds.sequences, 4) * u64::from(self.vocab), BufferUse::State),
             desc("sampled".into(), words(outputs, size_of::<shared::Sampled>()), BufferUse::Io),
+            desc("runs".into(), words(bounds.sequences, size_of::<shared::Run>()), BufferUse::Io),
         ]);
         out
     }
@@ -212,6 +236,7 @@ impl Plan {
         let tables = self.model.tables.iter().map(|_| next()).collect();
         let slots = self.slots.sizes.iter().map(|_| next()).collect();
         let kv = self.model.kv.iter().map(|_| KvBuffers { keys: next(), values: next(), format: self.options.kv }).collect();
+        let states = self.model.states.iter().map(|_| next()).collect();
         let (rows, next_rows) = (next(), next());
         let step = StepBuffers {
             rows,
@@ -221,9 +246,10 @@ impl Plan {
             samplers: next(),
             counts: next(),
             sampled: next(),
+            runs: next(),
             pages_per_sequence: self.pages_per_sequence(),
         };
-        Ok(Buffers { weights, tables, slots, kv, rows, next_rows, step })
+        Ok(Buffers { weights, tables, slots, kv, states, rows, next_rows, step })
     }
 
     /// Where the logits of a step with this many outputs lie after it: `[outputs, stride]` f32.
@@ -319,6 +345,10 @@ impl Bound for BoundStep<'_> {
 
     fn kv(&self, layer: u32) -> KvBuffers {
         self.buffers.kv[layer as usize]
+    }
+
+    fn state(&self, index: u32) -> BufferSlice {
+        self.buffers.states[index as usize]
     }
 
     fn step(&self) -> &StepBuffers {

@@ -69,6 +69,8 @@ pub struct StepBuffers {
     pub counts: BufferSlice,
     /// `array<Sampled>`, one an output.
     pub sampled: BufferSlice,
+    /// `array<Run>`: the rows of each sequence in the step and the slots of its recurrent state.
+    pub runs: BufferSlice,
     /// Page table entries a sequence.
     pub pages_per_sequence: u32,
 }
@@ -79,6 +81,7 @@ pub(crate) trait Bound {
     fn vector(&self, id: WeightId) -> BufferSlice;
     fn table(&self, id: TableId) -> BufferSlice;
     fn kv(&self, layer: u32) -> KvBuffers;
+    fn state(&self, index: u32) -> BufferSlice;
     fn step(&self) -> &StepBuffers;
 }
 
@@ -152,6 +155,16 @@ impl Recorder<'_> {
     /// The KV cache of a layer.
     pub fn kv(&self, layer: u32) -> KvBuffers {
         self.bound.kv(layer)
+    }
+
+    /// The slots of a recurrent state.
+    pub fn state(&self, index: u32) -> BufferSlice {
+        self.bound.state(index)
+    }
+
+    /// How many runs the step can have: what a grid over them needs.
+    pub fn most_runs(&self) -> u32 {
+        self.shape.rows.min(self.bounds.sequences)
     }
 
     /// Buffers that every step shares.

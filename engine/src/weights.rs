@@ -150,26 +150,29 @@ impl WeightLayout {
         let mut layout = Self { label: names.join(" + "), kind: decl.kind, cols: decl.cols, parts: Vec::new(), sources: Vec::new() };
         for (source, &(_, rows)) in sources.iter().zip(&decl.tensors) {
             let expected = match decl.kind {
-                WeightKind::Matrix => vec![u64::from(rows), u64::from(decl.cols)],
+                WeightKind::Matrix | WeightKind::Filters => vec![u64::from(rows), u64::from(decl.cols)],
                 WeightKind::Vector => vec![u64::from(rows)],
             };
             let tensor = source.info.name.clone();
-            if source.info.shape != expected {
+            // Libraries give filters that each see one channel a dimension of 1 for it.
+            let of_one_channel = [u64::from(rows), 1, u64::from(decl.cols)];
+            if source.info.shape != expected && !(decl.kind == WeightKind::Filters && source.info.shape == of_one_channel) {
                 return Err(WeightError::Shape { file: file.into(), tensor, expected, got: source.info.shape.clone() });
             }
             let dtype = source.info.dtype;
             let usable = match decl.kind {
                 WeightKind::Matrix => formats::of(dtype).is_some(),
-                WeightKind::Vector => formats::is_plain(dtype),
+                WeightKind::Vector | WeightKind::Filters => formats::is_plain(dtype),
             };
             if !usable {
-                let can = formats::names(decl.kind == WeightKind::Vector);
+                let can = formats::names(decl.kind != WeightKind::Matrix);
                 return Err(WeightError::Format { file: file.into(), tensor, dtype: dtype.name(), can });
             }
         }
         layout.sources = sources;
         match decl.kind {
-            WeightKind::Vector => layout.parts.push(vector_part(decl)),
+            WeightKind::Vector => layout.parts.push(vector_part(decl, decl.cols.into())),
+            WeightKind::Filters => layout.parts.push(vector_part(decl, channels(decl) * u64::from(decl.cols))),
             WeightKind::Matrix => layout.split(decl, limits)?,
         }
         Ok(layout)
@@ -230,9 +233,14 @@ impl WeightLayout {
     }
 }
 
-/// A vector is one part of f32, padded with zeros to whole `vec4<f32>`.
-fn vector_part(decl: &WeightDecl) -> PartLayout {
-    let quant_bytes = u64::from(decl.cols).next_multiple_of(4) * 4;
+/// Channels of all filters.
+fn channels(decl: &WeightDecl) -> u64 {
+    decl.tensors.iter().map(|(_, rows)| u64::from(*rows)).sum()
+}
+
+/// A vector is one part of f32, padded with zeros to whole `vec4<f32>`; filters one after the other are one, too.
+fn vector_part(decl: &WeightDecl, elems: u64) -> PartLayout {
+    let quant_bytes = elems.next_multiple_of(4) * 4;
     let pieces = (0..decl.tensors.len()).map(|source| (source, 0, 1)).collect();
     PartLayout { first_row: 0, rows: 1, format: Weight::F32, quant_bytes, scale_bytes: 0, pieces }
 }

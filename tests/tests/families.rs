@@ -25,7 +25,6 @@ const UNSUPPORTED: &[(&str, [Option<&str>; 2])] = &[
     ("gemma3_embedding", [Some("`use_bidirectional_attention`"), Some(UNKNOWN)]),
     ("gemma4", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("gpt_oss", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("lfm2", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("lfm2_moe", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("ministral3", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("nomic_bert", [Some(UNKNOWN), Some(UNKNOWN)]),

@@ -12,6 +12,7 @@ use super::{
     conformance::conformance_part,
     dense, quantise,
     sampling::{GREEDY, SamplingSetup},
+    state,
 };
 use crate::{
     cpu::CpuExecutor,
@@ -101,7 +102,7 @@ async fn check(case: &Case, executor: &mut dyn Executor, device: &DeviceInfo, tw
 
 /// Small cases of every kernel variant that `device` can run.
 pub fn small_cases(device: &DeviceInfo) -> Vec<Case> {
-    let mut cases = [dense::small(device.limits.subgroup_max), around_the_cache(), sampling(), quantise::small()].concat();
+    let mut cases = [dense::small(device.limits.subgroup_max), around_the_cache(), sampling(), quantise::small(), state::small()].concat();
     cases.retain(|case| case.runs_on(device));
     cases
 }

@@ -22,7 +22,7 @@ pub use rows::{Addition, Gate, Gathering, LogitScaling, Normalisation, RangeNorm
 pub use weights::{Scales, WeightData};
 
 /// Half a unit in the last place of 1: what one rounding loses at the most, relative to the result.
-const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
+pub(super) const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
 
 /// x times a weight matrix, with random data.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +183,7 @@ impl TermSizes {
 }
 
 /// Rows of random numbers whose padding is NaN, which must not reach a result.
-fn padded_rows(rng: &mut Rng, rows: u32, cols: u32, stride: u32, magnitude: f32) -> Vec<f32> {
+pub(super) fn padded_rows(rng: &mut Rng, rows: u32, cols: u32, stride: u32, magnitude: f32) -> Vec<f32> {
     let mut values = vec![f32::NAN; rows as usize * stride as usize];
     for row in values.chunks_mut(stride as usize) {
         row[..cols as usize].fill_with(|| rng.float(magnitude));

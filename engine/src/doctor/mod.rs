@@ -11,6 +11,7 @@ mod quick;
 mod rng;
 mod run;
 pub mod sampling;
+pub mod state;
 
 pub use case::{Bound, Case, Operand, Outcome, Worst};
 pub use check::{KernelCheck, check_conformance, check_kernels, small_cases, unchecked_kernels};

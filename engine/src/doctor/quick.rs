@@ -4,7 +4,7 @@
 use parhelion_shaders::{
     Call, Kernel, activate, attention_decode, attention_prefill,
     axes::{Delta, Kv, Reduce, Sinks, Tile, Weight},
-    matmul, matvec, rope_kv, scale_logits,
+    matmul, matvec, rope_kv, scale_logits, short_conv,
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     dense::{Addition, Embedding, Gate, Gathering, LogitScaling, Normalisation, Product, RangeNormalisation, Scales},
     quantise::Quantisation,
     run::run_all,
+    state::small_convolution,
 };
 use crate::{
     cpu::CpuExecutor,
@@ -94,6 +95,10 @@ pub(super) fn case_of<B>(call: &Call<B>) -> Option<Case> {
             // One row and one column more than a tile.
             let product = Product::new(Weight::of(kernel)?, used.tile_x + 1, used.tile_w + 1, 70);
             Product { bias: used.with_bias, ..product }.matmul(Tile::of(kernel)?, used.tile_x)
+        }
+        "short_conv" => {
+            let used = short_conv::constants(call);
+            small_convolution(used.taps, used.gated)
         }
         "logits_process" => mixed_samplers().process(),
         "sample" => mixed_samplers().sample(),

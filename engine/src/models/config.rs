@@ -2,7 +2,7 @@
 
 use parhelion_loader::{Array, Dialect, LoadError, Metadata, Value};
 
-use super::decoder::{Block, Layer, Scales};
+use super::decoder::{Block, Layer, Mixer, Scales};
 use crate::ops::{
     attention::MAX_HEAD_DIM,
     rope_table::{MAX_POSITIONS, RopeConfig},
@@ -73,22 +73,39 @@ impl Config {
             (LAYERS, self.layers),
             (FFN, self.ffn),
             (HEADS, self.heads),
-            (KV_HEADS, self.kv_heads),
             (HEAD_DIM, self.head_dim),
             (VALUE_DIM, self.head_dim),
         ];
         let sizes = sizes.into_iter().map(|(key, size)| (key, Value::U32(size)));
-        let all = sizes.chain([(NORM_EPS, Value::F32(self.norm_eps))]);
+        let all = sizes.chain([(NORM_EPS, Value::F32(self.norm_eps)), (KV_HEADS, self.gguf_kv_heads())]);
         all.filter_map(|(key, value)| Some((key.in_gguf(architecture)?, value))).collect()
+    }
+
+    /// A number, or a list with 0 for layers without attention.
+    fn gguf_kv_heads(&self) -> Value {
+        let of_layer = |layer: &Layer| if layer.mixer == Mixer::Attention { self.kv_heads } else { 0 };
+        let heads: Vec<u32> = self.per_layer.iter().map(of_layer).collect();
+        if heads.contains(&0) { Value::Array(Array::U32(heads)) } else { Value::U32(self.kv_heads) }
     }
 }
 
 impl Keys<'_> {
     /// The sizes of a decoder, as llama.cpp's converters or the `transformers` library write them.
     pub(super) fn decoder(&self) -> Result<Config, LoadError> {
+        self.decoder_with(self.feed_forward()?)
+    }
+
+    /// Elements inside feed-forward blocks.
+    pub(super) fn feed_forward(&self) -> Result<u32, LoadError> {
+        self.size(FFN, 1..=1 << 20, None)
+    }
+
+    /// The same with feed-forward blocks of `ffn` elements.
+    pub(super) fn decoder_with(&self, ffn: u32) -> Result<Config, LoadError> {
         let heads = self.size(HEADS, 1..=1024, None)?;
         let hidden = self.size(HIDDEN, 4..=1 << 16, None)?;
-        let kv_heads = self.size(KV_HEADS, 1..=1024, Some(heads))?;
+        let layers = self.size(LAYERS, 1..=1024, None)?;
+        let kv_heads = self.kv_heads(heads, layers)?;
         if heads % kv_heads != 0 {
             return Err(self.bad(KV_HEADS, format!("a divisor of the {heads} heads"), kv_heads));
         }
@@ -102,14 +119,13 @@ impl Keys<'_> {
             Dialect::Gguf => 1e-5,
             Dialect::HuggingFace => 1e-6,
         };
-        let layers = self.size(LAYERS, 1..=1024, None)?;
         Ok(Config {
             layers,
             hidden,
             heads,
             kv_heads,
             head_dim,
-            ffn: self.size(FFN, 1..=1 << 20, None)?,
+            ffn,
             vocab: self.vocab()?,
             context,
             norm_eps: self.positive(NORM_EPS, norm_eps)?,
@@ -120,6 +136,28 @@ impl Keys<'_> {
             per_layer: vec![Layer::FULL; layers as usize],
             scales: Scales::NONE,
         })
+    }
+
+    /// Heads of keys and values. Lists have them layer by layer, 0 where there is no attention.
+    fn kv_heads(&self, heads: u32, layers: u32) -> Result<u32, LoadError> {
+        if !self.is_list(KV_HEADS) {
+            return self.size(KV_HEADS, 1..=1024, Some(heads));
+        }
+        let list = self.kv_heads_of_layers(layers)?;
+        let most = list.iter().copied().max().unwrap_or(0);
+        match list.iter().find(|&&heads| heads != 0 && heads != most) {
+            None if (1..=1024).contains(&most) => Ok(most),
+            None => Err(self.bad(KV_HEADS, "1 to 1024 heads in some layer", most)),
+            Some(other) => Err(self.bad(KV_HEADS, format!("{most} heads in each layer that has any"), other)),
+        }
+    }
+
+    /// The same for each layer.
+    pub(super) fn kv_heads_of_layers(&self, layers: u32) -> Result<Vec<u32>, LoadError> {
+        if self.is_list(KV_HEADS) {
+            return Ok(self.numbers_of_layers(KV_HEADS, layers)?.unwrap_or_default());
+        }
+        Ok(vec![self.size(KV_HEADS, 1..=1024, None)?; layers as usize])
     }
 
     fn vocab(&self) -> Result<u32, LoadError> {

@@ -3,7 +3,7 @@
 use parhelion_loader::{Checkpoint, Dialect, LoadError, Metadata, TensorInfo, Value};
 
 use super::{Config, FAMILIES, Family, Keys, ModelError, Reorder, Transform, build, family_of, resolve};
-use crate::exec::DeviceLimits;
+use crate::{exec::DeviceLimits, graph::WeightKind};
 
 /// What a GGUF file of a model holds, but for its tokenizer.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct GgufTensor {
     pub(crate) transform: Transform,
     /// What is added to each element of a vector.
     pub(crate) shift: f32,
+    /// What the model uses it as.
+    pub(crate) kind: WeightKind,
 }
 
 /// Converts a checkpoint of the `transformers` library's dialect.
@@ -52,7 +54,11 @@ pub(crate) async fn in_gguf(checkpoint: &Checkpoint) -> Result<GgufModel, ModelE
                 (transform, _) => return Err(no_form(format!("the rows of `{}` are in the order {transform:?}", source.info.name))),
             };
             let (name, shift) = (published.tensor(decl.layer), source.shift - published.shift);
-            tensors.push(GgufTensor { name, info: source.info.clone(), transform, shift });
+            let mut info = source.info.clone();
+            if decl.kind == WeightKind::Filters {
+                info.shape.retain(|&len| len != 1); // filters that see one channel have no dimension for it there
+            }
+            tensors.push(GgufTensor { name, info, transform, shift, kind: decl.kind });
         }
     }
     let architecture = family.gguf;

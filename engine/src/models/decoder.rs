@@ -9,6 +9,7 @@ use crate::{
         attention::AttentionShape,
         rope_kv::{HeadNorm, HeadSetup},
         rope_table::RopeTable,
+        short_conv::ConvShape,
     },
 };
 
@@ -96,6 +97,20 @@ pub struct Layer {
     pub window: Option<u32>,
     /// How the layer knows positions.
     pub positions: Positions,
+    /// How tokens learn of others.
+    pub mixer: Mixer,
+}
+
+/// How the tokens of a layer learn of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mixer {
+    /// By attention.
+    Attention,
+    /// By a gated convolution over the last tokens, each channel for itself.
+    ShortConv {
+        /// Tokens that it sees.
+        taps: u32,
+    },
 }
 
 /// How a layer knows positions.
@@ -111,7 +126,7 @@ pub enum Positions {
 
 impl Layer {
     /// A layer that sees everything.
-    pub const FULL: Self = Self { window: None, positions: Positions::Rotary };
+    pub const FULL: Self = Self { window: None, positions: Positions::Rotary, mixer: Mixer::Attention };
 }
 
 /// Tensors by the names that most families give them. `ffn.norm` is named as by families that normalise what a block is given alone.
@@ -193,7 +208,10 @@ pub(super) fn build(g: &Graph, c: &Config) {
             Positions::LocalRotary => Some(local.as_ref().unwrap_or(&global)),
             Positions::None => None,
         };
-        stream.block("attn.norm", "attn.post_norm", |h| attention(g, c, h, layer.window, rope));
+        stream.block("attn.norm", "attn.post_norm", |h| match layer.mixer {
+            Mixer::Attention => attention(g, c, h, layer.window, rope),
+            Mixer::ShortConv { taps } => short_conv(g, c, h, taps),
+        });
         stream.block("ffn.norm", "ffn.post_norm", |h| feed_forward(g, c, h));
     }
     g.outside_layers();
@@ -234,6 +252,12 @@ fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: Optio
     let layer = g.rope_kv(qkv, &shape, HeadSetup { norm, rope });
     let a = g.attention(qkv, &shape, layer);
     g.linear_with_bias(a, &[("attn.o", c.hidden)], biases(block.biases.o, &["attn.o.bias"]))
+}
+
+fn short_conv(g: &Graph, c: &Config, h: ValueId, taps: u32) -> ValueId {
+    let x = g.linear(h, &[("conv.in", 3 * c.hidden)]);
+    let y = g.short_conv(x, "conv.filters", &ConvShape { channels: c.hidden, taps, gated: true });
+    g.linear(y, &[("conv.out", c.hidden)])
 }
 
 fn feed_forward(g: &Graph, c: &Config, h: ValueId) -> ValueId {

@@ -19,6 +19,7 @@ mod gemma2;
 mod gemma3;
 mod glm4;
 mod granite;
+mod lfm2;
 mod llama;
 mod mistral;
 mod names;
@@ -31,7 +32,7 @@ mod smollm3;
 
 pub use config::{Config, Keys};
 pub(crate) use convert::{GgufTensor, in_gguf};
-pub use decoder::{Biases, Block, Joined, Layer, Norms, Positions, QkNorm, Scales};
+pub use decoder::{Biases, Block, Joined, Layer, Mixer, Norms, Positions, QkNorm, Scales};
 use rope_tensors::{is_rope_tensor, scaling_of_tensors};
 
 pub use names::{Name, Published, Reorder, Transform};
@@ -50,6 +51,7 @@ pub static FAMILIES: &[&Family] = &[
     &granite::FAMILY,
     &olmo2::FAMILY,
     &glm4::FAMILY,
+    &lfm2::FAMILY,
 ];
 
 /// A model family.

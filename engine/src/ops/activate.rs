@@ -42,7 +42,7 @@ impl Activation {
     }
 
     /// The function, as the kernel computes it.
-    fn of(self, v: f32) -> f32 {
+    pub(super) fn of(self, v: f32) -> f32 {
         match self {
             Self::Silu => logistic_share(v, v),
             Self::GeluTanh => {

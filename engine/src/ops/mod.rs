@@ -13,6 +13,7 @@
 //! | `gather_rows` | `gather_outputs(x)`: `[Step, n] -> [Outputs, n]` |
 //! | `rope_kv` | `rope_kv(qkv, &AttentionShape, HeadSetup { norm, rope })` or `&RopeTable`: norms and rotates heads in place, writes the layer's cache; returns the layer's number |
 //! | `attention` | `attention(qkv, &AttentionShape, layer)`: `[Step, heads * head_dim]` |
+//! | `short_conv` | `short_conv(x, "conv.filter", &ConvShape)`: convolves each channel over a sequence's tokens, with a state between steps |
 //! | `sample` | `sample(logits)`: processes the logits in place, samples, advances the sequences |
 
 pub mod activate;
@@ -35,6 +36,8 @@ pub mod rope_kv;
 pub mod rope_table;
 pub mod sample;
 mod scale_logits;
+pub mod short_conv;
+pub mod state;
 mod twin;
 
 pub(crate) use twin::f16_to_f32;
@@ -107,6 +110,7 @@ pub static TWINS: &[(&str, Twin)] = &[
     ("rope_kv", rope_kv::twin),
     ("sample", sample::sample_twin),
     ("scale_logits", scale_logits::twin),
+    ("short_conv", short_conv::twin),
 ];
 
 /// What a twin is given.

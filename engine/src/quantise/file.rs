@@ -5,6 +5,7 @@ use parhelion_loader::{Checkpoint, DType, Dialect, NewTensor, TensorInfo, Value}
 use super::{Quant, QuantType};
 use crate::{
     formats,
+    graph::WeightKind,
     models::{self, GgufTensor, ModelError, Transform},
     session::sampling_entries,
 };
@@ -32,7 +33,7 @@ pub struct PlannedTensor {
 pub enum Content {
     /// The rows of a published tensor, as they are but for their order.
     Copied(TensorInfo, Transform),
-    /// A published vector of plain numbers as f32: in another order, and with a number added to each element.
+    /// A published vector of plain numbers, or filters, as f32: in another order, and with a number added to each element.
     Floats(TensorInfo, Transform, f32),
     /// The rows of a published tensor, quantised.
     Quantised(TensorInfo, Transform, QuantType),
@@ -57,11 +58,11 @@ impl PlannedTensor {
 
     /// A tensor that becomes what `to` says, or is copied.
     fn new(tensor: GgufTensor, to: Option<QuantType>) -> Self {
-        let GgufTensor { name, info, transform, shift } = tensor;
-        let plain_vector = info.shape.len() == 1 && formats::is_plain(info.dtype);
+        let GgufTensor { name, info, transform, shift, kind } = tensor;
+        let floats = kind != WeightKind::Matrix && formats::is_plain(info.dtype);
         let (dtype, content) = match to {
             Some(to) => (to.dtype(), Content::Quantised(info.clone(), transform, to)),
-            None if plain_vector => (DType::F32, Content::Floats(info.clone(), transform, shift)),
+            None if floats => (DType::F32, Content::Floats(info.clone(), transform, shift)),
             None => (info.dtype, Content::Copied(info.clone(), transform)),
         };
         Self { tensor: NewTensor { name, dtype, shape: info.shape }, content }
@@ -96,7 +97,8 @@ impl FilePlan {
         let tensors = checkpoint.tensors().map(|info| {
             let to = quant.type_of(&info.name, info.dtype, &info.shape, tied);
             let (name, info) = (info.name.clone(), info.clone());
-            PlannedTensor::new(GgufTensor { name, info, transform: Transform::None, shift: 0.0 }, to)
+            let kind = if info.shape.len() == 1 { WeightKind::Vector } else { WeightKind::Matrix };
+            PlannedTensor::new(GgufTensor { name, info, transform: Transform::None, shift: 0.0, kind }, to)
         });
         let tensors = tensors.collect();
         let kept = |key: &str| key != FILE_TYPE && key != VERSION && !DROPPED.iter().any(|dropped| key.starts_with(dropped));

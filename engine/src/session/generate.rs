@@ -23,7 +23,8 @@ pub struct Token {
     pub logprob: f32,
 }
 
-/// An answer being generated. Dropping it, or stopping early, leaves the sequence with the tokens that were returned.
+/// An answer being generated. Dropping it, or stopping early, leaves the sequence with the tokens that were returned; where steps past
+/// them changed recurrent state, with the prompt but for its last token.
 pub struct Generation<'s> {
     session: &'s mut Session,
     sequence: SequenceId,
@@ -83,7 +84,7 @@ impl Session {
         let fed: Vec<u32> = prompt.iter().chain(generated).copied().collect();
         let cached = self.cached_tokens(sequence)?;
         let common = cached.iter().zip(&fed).take_while(|(a, b)| a == b).count().min(fed.len() - 1);
-        self.truncate(sequence, common);
+        let common = self.truncate(sequence, common);
         let timings = Timings { prompt_tokens: fed.len(), cached_tokens: common, ..Timings::default() };
         let mut generation = Generation {
             decoder: if options.continues_text { self.tokenizer.continuing_decoder() } else { self.tokenizer.decoder() },
@@ -151,16 +152,19 @@ impl Generation<'_> {
             session.write_counts(sequence, &self.prompt, &self.generated)?;
         }
         let rows: Vec<RowInput<'_>> = fed[common..].iter().map(|&token| RowInput::token(sequence, token)).collect();
-        let mut rest = rows.as_slice();
-        while !rest.is_empty() {
+        // Recurrent state cannot be cut back to within a step. One before the last token is where another answer begins.
+        let before_last = if session.plan.has_state() { rows.len() - 1 } else { 0 };
+        let mut start = 0;
+        while start < rows.len() {
             if self.options.cancel.is_asked() {
                 self.cancel();
                 return Ok(());
             }
             let session = &mut *self.session;
-            let chunk;
-            (chunk, rest) = rest.split_at(session.chunk_rows(rest)?);
-            if rest.is_empty() {
+            let end = if start < before_last { before_last } else { rows.len() };
+            let chunk = &rows[start..start + session.chunk_rows(&rows[start..end])?];
+            start += chunk.len();
+            if start == rows.len() {
                 session.submit_rows(chunk, &[chunk.len() as u32 - 1], Head::Sample).await?;
             } else {
                 session.submit_rows(chunk, &[], Head::Logits).await?;
@@ -243,6 +247,7 @@ impl Generation<'_> {
             let shape = StepShape { rows: 1, outputs: 1, kv_len, head: Head::Sample, source: RowSource::Sampled };
             let prepared = session.prepare(shape).await?;
             session.executor.submit(prepared.id)?;
+            session.sequences.stepped_on(self.sequence);
             self.timings.dispatches_per_token = prepared.dispatches;
             let sampled = session.buffers.step().sampled.head(size_of::<Sampled>() as u64);
             self.in_flight.push_back(session.executor.read(sampled));

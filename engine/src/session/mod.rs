@@ -158,7 +158,7 @@ impl Session {
             memory: plan.memory(),
             load: clock.now().saturating_sub(started),
         };
-        let sequences = Sequences::new(plan.options().bounds.sequences, plan.pages());
+        let sequences = Sequences::new(plan.options().bounds.sequences, plan.pages(), plan.has_state());
         let file = checkpoint.name().to_owned();
         Ok(Self {
             executor,
@@ -249,9 +249,11 @@ impl Session {
         self.sequences.get(id).map(|sequence| sequence.tokens.as_slice()).ok_or_else(closed)
     }
 
-    /// Forgets all but the first `len` tokens of a sequence.
-    pub fn truncate(&mut self, id: SequenceId, len: usize) {
-        self.sequences.truncate(id, len);
+    /// Forgets all but the first `len` tokens of a sequence, and returns how many are left. Those are fewer where a model has recurrent
+    /// state: that cannot be cut back, so as many are left as the state before the last step of [`Session::forward`] or before the
+    /// last token of the prompt of [`Session::generate`] stands for, or none. The others must be given again.
+    pub fn truncate(&mut self, id: SequenceId, len: usize) -> usize {
+        self.sequences.truncate(id, len)
     }
 
     /// The dispatches of one step, as data: for profiles and for finding which of them goes wrong on a device.

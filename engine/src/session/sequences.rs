@@ -1,16 +1,44 @@
-//! Sequences and the pages of KV cache that they hold.
+//! Sequences, the pages of KV cache that they hold, and where their recurrent state lies.
 
-use crate::ops::kv::PAGE;
+use parhelion_shaders::shared::Run;
+
+use crate::ops::{
+    kv::PAGE,
+    state::{EMPTY, SLOTS},
+};
 
 /// Names a sequence of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SequenceId(pub(crate) u32);
 
-/// One sequence: the tokens whose keys and values are in the cache, and the pages that hold them.
+/// One sequence: the tokens whose keys and values are in the cache, the pages that hold them, and its recurrent state.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Sequence {
     pub tokens: Vec<u32>,
     pub pages: Vec<u32>,
+    pub state: State,
+}
+
+/// Which of a sequence's slots holds the state after how many tokens.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State {
+    /// The slot that the next step reads.
+    pub live: u32,
+    /// Tokens that its state stands for.
+    pub tokens: usize,
+    /// Tokens that the other slot stands for; 0 where it holds nothing.
+    pub kept: usize,
+}
+
+impl State {
+    /// The latest state that stands for `len` tokens or fewer: 0 tokens where there is none.
+    fn cut(self, len: usize) -> Self {
+        match () {
+            () if self.tokens <= len => self,
+            () if self.kept <= len && self.kept > 0 => Self { live: SLOTS - 1 - self.live, tokens: self.kept, kept: 0 },
+            () => Self::default(),
+        }
+    }
 }
 
 /// All sequences of a session and the pages that are free.
@@ -18,12 +46,14 @@ pub(crate) struct Sequence {
 pub(crate) struct Sequences {
     slots: Vec<Option<Sequence>>,
     free: Vec<u32>,
+    /// Whether the model has recurrent state.
+    has_state: bool,
 }
 
 impl Sequences {
     /// Room for `sequences` sequences over `pages` pages.
-    pub(super) fn new(sequences: u32, pages: u32) -> Self {
-        Self { slots: vec![None; sequences as usize], free: (0..pages).rev().collect() }
+    pub(super) fn new(sequences: u32, pages: u32, has_state: bool) -> Self {
+        Self { slots: vec![None; sequences as usize], free: (0..pages).rev().collect(), has_state }
     }
 
     /// A new, empty sequence; none if all are in use.
@@ -63,12 +93,45 @@ impl Sequences {
         Some(more > 0)
     }
 
-    /// Cuts a sequence back to its first `len` entries and frees the pages past them.
-    pub(super) fn truncate(&mut self, id: SequenceId, len: usize) {
+    /// Cuts a sequence back to its first `len` entries, or to fewer where no slot holds the state after them, and frees the pages past
+    /// them. Returns how many are left.
+    pub(super) fn truncate(&mut self, id: SequenceId, len: usize) -> usize {
+        let Some(sequence) = self.slots.get_mut(id.0 as usize).and_then(Option::as_mut) else { return 0 };
+        sequence.tokens.truncate(len);
+        if self.has_state {
+            sequence.state = sequence.state.cut(sequence.tokens.len());
+            sequence.tokens.truncate(sequence.state.tokens);
+        }
+        let keep = sequence.tokens.len().div_ceil(PAGE as usize).min(sequence.pages.len());
+        self.free.extend(sequence.pages.drain(keep..).rev());
+        sequence.tokens.len()
+    }
+
+    /// Rows of a step that the host writes, for a sequence that has `rows` new tokens: they go from one slot to the other.
+    pub(super) fn run(&self, id: SequenceId, first: u32, rows: u32) -> Run {
+        let state = self.get(id).map(|sequence| sequence.state).unwrap_or_default();
+        let base = id.0 * SLOTS;
+        Run { first, rows, read: if state.tokens == 0 { EMPTY } else { base + state.live }, write: base + SLOTS - 1 - state.live }
+    }
+
+    /// Row `first` of a step whose rows the step before sampled: one of the sequence, which goes on in its slot.
+    pub(super) fn run_on(&self, id: SequenceId, first: u32) -> Run {
+        let live = id.0 * SLOTS + self.get(id).map_or(0, |sequence| sequence.state.live);
+        Run { first, rows: 1, read: live, write: live }
+    }
+
+    /// Books a step over rows that the host wrote as submitted.
+    pub(super) fn stepped(&mut self, id: SequenceId) {
         if let Some(sequence) = self.slots.get_mut(id.0 as usize).and_then(Option::as_mut) {
-            sequence.tokens.truncate(len);
-            let keep = sequence.tokens.len().div_ceil(PAGE as usize).min(sequence.pages.len());
-            self.free.extend(sequence.pages.drain(keep..).rev());
+            let State { live, tokens, .. } = sequence.state;
+            sequence.state = State { live: SLOTS - 1 - live, tokens: sequence.tokens.len(), kept: tokens };
+        }
+    }
+
+    /// Books a step over a sampled row as submitted.
+    pub(super) fn stepped_on(&mut self, id: SequenceId) {
+        if let Some(sequence) = self.slots.get_mut(id.0 as usize).and_then(Option::as_mut) {
+            sequence.state.tokens += 1;
         }
     }
 }
@@ -79,7 +142,7 @@ mod tests {
 
     #[test]
     fn pages_come_and_go() {
-        let mut all = Sequences::new(2, 4);
+        let mut all = Sequences::new(2, 4, false);
         let a = all.open().unwrap();
         let b = all.open().unwrap();
         assert!(all.open().is_none());
@@ -95,5 +158,36 @@ mod tests {
         assert_eq!(all.get(b).unwrap().pages, [2, 3, 1]);
         all.close(a);
         assert!(all.get(a).is_none());
+    }
+
+    #[test]
+    fn sequences_with_state_are_cut_to_where_a_slot_stands() {
+        let mut all = Sequences::new(2, 8, true);
+        all.open().unwrap();
+        let id = all.open().unwrap();
+        let step = |all: &mut Sequences, rows: u32| {
+            let run = all.run(id, 0, rows);
+            all.tokens(id).unwrap().extend(0..rows);
+            all.stepped(id);
+            [run.read, run.write]
+        };
+        assert_eq!(step(&mut all, 10), [EMPTY, 3]);
+        assert_eq!(step(&mut all, 5), [3, 2]);
+        assert_eq!(all.truncate(id, 15), 15, "nothing is cut");
+        assert_eq!(all.truncate(id, 12), 10, "to before the last step");
+        assert_eq!(step(&mut all, 3), [3, 2], "what was cut off is overwritten");
+        assert_eq!(all.run_on(id, 4), Run { first: 4, rows: 1, read: 2, write: 2 });
+        for _ in 0..3 {
+            all.stepped_on(id);
+        }
+        all.tokens(id).unwrap().extend([7, 8, 9]);
+        assert_eq!(all.truncate(id, 16), 16);
+        all.stepped_on(id);
+        assert_eq!(all.truncate(id, 15), 10, "the slot stands for tokens past the end");
+        assert_eq!(all.truncate(id, 9), 0, "no slot stands for so few");
+        assert_eq!(step(&mut all, 2), [EMPTY, 3]);
+        all.close(id);
+        let id = all.open().unwrap();
+        assert_eq!(all.run(id, 0, 1).read, EMPTY, "a new sequence begins with nothing");
     }
 }

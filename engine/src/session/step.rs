@@ -1,6 +1,6 @@
 //! Steps: rows of any sequences through the model at once.
 
-use parhelion_shaders::shared::Row;
+use parhelion_shaders::shared::{Row, Run};
 
 use super::{EngineError, SequenceId, Session, closed};
 use crate::{
@@ -184,8 +184,32 @@ impl Session {
             source: RowSource::Host,
         };
         let prepared = self.prepare(shape).await?;
+        let runs: Vec<(SequenceId, u32)> =
+            data.chunk_by(|a, b| a.sequence == b.sequence).map(|rows| (SequenceId(rows[0].sequence), rows.len() as u32)).collect();
+        let mut first = 0;
+        let run = |&(sequence, rows): &(SequenceId, u32)| {
+            first += rows;
+            self.sequences.run(sequence, first - rows, rows)
+        };
+        let written = runs.iter().map(run).collect();
+        self.write_runs(written)?;
         self.executor.submit(prepared.id)?;
+        runs.iter().for_each(|(sequence, _)| self.sequences.stepped(*sequence));
+        if head == Head::Sample {
+            let sampled = outputs.iter().zip(0..).map(|(&row, i)| self.sequences.run_on(SequenceId(data[row as usize].sequence), i));
+            let sampled = sampled.collect();
+            self.write_runs(sampled)?;
+        }
         Ok(prepared)
+    }
+
+    /// Says where the recurrent state of each run of the steps that follow lies.
+    fn write_runs(&mut self, mut runs: Vec<Run>) -> Result<(), EngineError> {
+        if !self.plan.has_state() {
+            return Ok(());
+        }
+        runs.resize(self.plan.options().bounds.sequences as usize, bytemuck::Zeroable::zeroed());
+        self.write(self.buffers.step().runs, bytemuck::cast_slice(&runs))
     }
 
     /// Puts embeddings where the model's own would go.

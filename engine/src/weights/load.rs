@@ -74,7 +74,7 @@ impl Stream<'_> {
         for (layout, parts) in layouts.iter().zip(bound) {
             for (part, buffers) in layout.parts.iter().zip(parts) {
                 match layout.kind {
-                    WeightKind::Vector => self.vector(&layout.sources, buffers.quants).await?,
+                    WeightKind::Vector | WeightKind::Filters => self.vector(&layout.sources, buffers.quants).await?,
                     WeightKind::Matrix => self.part(layout, part, buffers).await?,
                 }
             }
@@ -86,7 +86,7 @@ impl Stream<'_> {
     async fn vector(&mut self, sources: &[SourceTensor], target: BufferSlice) -> Result<(), WeightError> {
         let mut values = Vec::new();
         for SourceTensor { info, transform, shift, .. } in sources {
-            let bytes = self.checkpoint.read_rows(info, 0, 1).await?;
+            let bytes = self.checkpoint.read(info, 0, info.len).await?;
             values.extend(transform.vector(info.dtype, &bytes, *shift));
         }
         values.resize(values.len().next_multiple_of(4), 0.0);

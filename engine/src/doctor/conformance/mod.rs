@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod dense;
 pub mod sample;
+pub mod state;
 
 use parhelion_shaders::{Kernel, axes::Weight};
 
@@ -52,6 +53,7 @@ pub fn conformance_cases(device: &DeviceInfo) -> Vec<Listed> {
     all.extend(attention::prefill(device));
     all.extend(attention::prefill_of_shared_tiles(device));
     all.extend(attention::rope());
+    all.extend(state::short_conv());
     all.extend(sample::process(device));
     all.extend(sample::choose(device));
     all.extend(quantisations().into_iter().map(|case| Listed::new(case.call.kernel, move || case.clone())));

@@ -79,13 +79,8 @@ impl Keys<'_> {
 
     /// Which layers have a window, as the model says; by its number where it does not.
     pub(in super::super) fn windowed_layers(&self, layers: u32, default: impl Fn(u32) -> bool) -> Result<Vec<bool>, LoadError> {
-        const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
-        if let Some(kinds) = self.get(LAYER_TYPES, Metadata::strings)? {
-            let windowed = kinds.iter().map(|kind| match KINDS.iter().position(|known| *known == kind) {
-                Some(position) => Ok(position == 1),
-                None => Err(self.bad(LAYER_TYPES, KINDS.join(" or "), kind)),
-            });
-            return self.one_a_layer(LAYER_TYPES, windowed.collect::<Result<_, _>>()?, layers);
+        if let Some(kinds) = self.kinds_of_layers(layers, &["full_attention", "sliding_attention"])? {
+            return Ok(kinds.into_iter().map(|kind| kind == 1).collect());
         }
         match self.name(WINDOW_PATTERN).and_then(|name| self.metadata.get(&name)) {
             None => Ok((0..layers).map(default).collect()),
@@ -98,9 +93,29 @@ impl Keys<'_> {
         }
     }
 
+    /// Which of `known` each layer is; none where the model does not say.
+    pub(in super::super) fn kinds_of_layers(&self, layers: u32, known: &[&str]) -> Result<Option<Vec<usize>>, LoadError> {
+        let Some(kinds) = self.get(LAYER_TYPES, Metadata::strings)? else { return Ok(None) };
+        let place = |kind| {
+            let place = known.iter().position(|known| *known == kind);
+            place.ok_or_else(|| self.bad(LAYER_TYPES, known.join(" or "), kind))
+        };
+        self.one_a_layer(LAYER_TYPES, kinds.iter().map(place).collect::<Result<_, _>>()?, layers).map(Some)
+    }
+
     /// Layers of which those that `windowed` names see `window` entries.
     pub(in super::super) fn layers(&self, windowed: &[bool], window: Option<u32>) -> Vec<Layer> {
         windowed.iter().map(|&windowed| Layer { window: window.filter(|_| windowed), ..Layer::FULL }).collect()
+    }
+
+    /// A list of whole numbers; none where the model has no such list.
+    pub(in super::super) fn numbers(&self, key: Key) -> Result<Option<Vec<u32>>, LoadError> {
+        self.get(key, Metadata::u32s)
+    }
+
+    /// Whether a setting is a list.
+    pub(in super::super) fn is_list(&self, key: Key) -> bool {
+        matches!(self.name(key).and_then(|name| self.metadata.get(&name)), Some(Value::Array(_)))
     }
 
     /// A list of whole numbers, one a layer; none where the model has no such list.

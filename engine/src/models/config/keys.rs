@@ -96,7 +96,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn bad(&self, key: Key, expected: impl Into<String>, got: impl ToString) -> LoadError {
+    pub(in super::super) fn bad(&self, key: Key, expected: impl Into<String>, got: impl ToString) -> LoadError {
         self.metadata.bad_value(&self.name(key).unwrap_or_default(), expected, got.to_string())
     }
 
@@ -115,6 +115,14 @@ impl<'a> Keys<'a> {
             return Ok(value);
         }
         Err(self.bad(key, format!("a number from {} to {}", range.start(), range.end()), value))
+    }
+
+    /// A whole number within `range`; none where the model does not say.
+    pub(in super::super) fn optional_size(&self, key: Key, range: std::ops::RangeInclusive<u32>) -> Result<Option<u32>, LoadError> {
+        match self.name(key).filter(|name| self.metadata.contains(name)) {
+            Some(_) => self.size(key, range, None).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// A finite number over 0; `default` where the model does not say.

@@ -1,0 +1,9 @@
+//! The kernels that keep recurrent state, against their twins: runs of sequences that begin, go on and take one row each.
+
+use parhelion::doctor::conformance::state;
+use parhelion_tests::harness::check_listed;
+
+#[test]
+fn short_conv() {
+    check_listed(|_| state::short_conv());
+}
