@@ -135,7 +135,7 @@ fn answer(session: &mut Session, driver: &Driver, sequence: SequenceId, prompt: 
 fn answers_go_on_from_where_the_state_stands() {
     sessions(1, 16, |what, session, driver| {
         let sequence = session.open_sequence().unwrap();
-        let mut fresh = |session: &mut Session, prompt: &[u32]| {
+        let fresh = |session: &mut Session, prompt: &[u32]| {
             session.truncate(sequence, 0);
             answer(session, driver, sequence, prompt, 6, 6).tokens
         };
