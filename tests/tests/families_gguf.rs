@@ -21,6 +21,8 @@ const NO_FORM: &[(&str, &str)] = &[
     ("mistral", "its layers are not those of other `llama` models"),
     // which layers rotate is not what it is in other models
     ("smollm3", "its layers are not those of other `smollm3` models"),
+    // value heads are in another order there
+    ("qwen3_5", "its layers are not those of other `qwen35` models"),
     // scores are scaled otherwise than by the width of heads
     ("gemma2", "its factors are not those of other `gemma2` models"),
 ];

@@ -7,3 +7,18 @@ use parhelion_tests::harness::check_listed;
 fn short_conv() {
     check_listed(|_| state::short_conv());
 }
+
+#[test]
+fn delta_net() {
+    check_listed(|_| state::delta_net());
+}
+
+#[test]
+fn gate_heads() {
+    check_listed(|_| state::gate_heads());
+}
+
+#[test]
+fn drop_gates() {
+    check_listed(|_| state::drop_gates());
+}

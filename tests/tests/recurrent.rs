@@ -12,7 +12,7 @@ use parhelion_cli::host::{Device, Driver, SwitchChoice};
 use parhelion_tests::models::{Config, gpu, largest_difference, load, rows, scalar, tokenizer_json};
 use pollster::block_on;
 
-const MODELS: [&str; 1] = ["lfm2"];
+const MODELS: [&str; 2] = ["lfm2", "qwen3_5"];
 const VOCABULARY: usize = 64;
 /// Kernels differ with the number of rows, and add up in other orders.
 const CLOSE: f32 = 1e-4;

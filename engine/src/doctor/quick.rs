@@ -4,7 +4,7 @@
 use parhelion_shaders::{
     Call, Kernel, activate, attention_decode, attention_prefill,
     axes::{Delta, Kv, Reduce, Sinks, Tile, Weight},
-    matmul, matvec, rope_kv, scale_logits, short_conv,
+    delta_net, gate_heads, matmul, matvec, rope_kv, scale_logits, short_conv,
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     dense::{Addition, Embedding, Gate, Gathering, LogitScaling, Normalisation, Product, RangeNormalisation, Scales},
     quantise::Quantisation,
     run::run_all,
-    state::small_convolution,
+    state::{small_convolution, small_dropping, small_gating, small_recurrence},
 };
 use crate::{
     cpu::CpuExecutor,
@@ -22,6 +22,7 @@ use crate::{
     ops::{
         activate::Activation,
         attention::AttentionShape,
+        delta_net::{Decay, HeadOrder},
         rope_table::{Pairing, RopeConfig, RopeTable},
     },
     quantise::QuantType,
@@ -100,6 +101,14 @@ pub(super) fn case_of<B>(call: &Call<B>) -> Option<Case> {
             let used = short_conv::constants(call);
             small_convolution(used.taps, used.gated)
         }
+        "delta_net" => {
+            let used = delta_net::constants(call);
+            let order = if used.tiled { HeadOrder::Tiled } else { HeadOrder::Grouped };
+            let decay = if used.log_decay { Decay::Logarithm } else { Decay::Negative };
+            small_recurrence([used.key_dim, used.value_dim], order, decay)
+        }
+        "gate_heads" => small_gating(Reduce::of(kernel)?, gate_heads::constants(call).normed),
+        "drop_gates" => small_dropping(),
         "logits_process" => mixed_samplers().process(),
         "sample" => mixed_samplers().sample(),
         "quantise" | "quantise_k" => quantisation_of(kernel)?.case()?,

@@ -1,15 +1,18 @@
 //! The decoder that most families share, and how they differ from it: what a [`Block`] and a [`Layer`] say. A family that
 //! differs in these alone is a configuration and names, with [`build`] for its list of operators.
 
-use super::{Config, Name, Reorder};
+use super::{
+    Config, Name, Reorder,
+    mixers::{self, Delta},
+};
 use crate::{
     graph::{Graph, ValueId},
     ops::{
         activate::Activation,
         attention::AttentionShape,
+        gate_heads::{Gates, Gating},
         rope_kv::{HeadNorm, HeadSetup},
         rope_table::RopeTable,
-        short_conv::ConvShape,
     },
 };
 
@@ -26,6 +29,8 @@ pub struct Block {
     pub biases: Biases,
     /// Which projections are published as one tensor.
     pub joined: Joined,
+    /// Whether each query head is published with a gate of its output behind it.
+    pub output_gate: bool,
 }
 
 /// Which ends of a block are normalised.
@@ -111,6 +116,8 @@ pub enum Mixer {
         /// Tokens that it sees.
         taps: u32,
     },
+    /// By the gated delta rule.
+    DeltaNet(Delta),
 }
 
 /// How a layer knows positions.
@@ -210,7 +217,8 @@ pub(super) fn build(g: &Graph, c: &Config) {
         };
         stream.block("attn.norm", "attn.post_norm", |h| match layer.mixer {
             Mixer::Attention => attention(g, c, h, layer.window, rope),
-            Mixer::ShortConv { taps } => short_conv(g, c, h, taps),
+            Mixer::ShortConv { taps } => mixers::short_conv(g, c, h, taps),
+            Mixer::DeltaNet(delta) => mixers::delta_net(g, c, h, &delta),
         });
         stream.block("ffn.norm", "ffn.post_norm", |h| feed_forward(g, c, h));
     }
@@ -232,32 +240,28 @@ fn biases<'a>(there: bool, names: &'a [&'static str]) -> &'a [&'static str] {
 fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: Option<&RopeTable>) -> ValueId {
     let block = &c.block;
     let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
-    let qkv = if block.joined.qkv {
+    let projected = if block.joined.qkv {
         g.linear(h, &[("attn.qkv", q + 2 * kv)])
     } else {
         let names = biases(block.biases.qkv, &["attn.q.bias", "attn.k.bias", "attn.v.bias"]);
+        let q = if block.output_gate { 2 * q } else { q };
         g.linear_with_bias(h, &[("attn.q", q), ("attn.k", kv), ("attn.v", kv)], names)
     };
+    let shape = AttentionShape::new(c.heads, c.kv_heads, c.head_dim);
+    let qkv = if block.output_gate { g.without_gates(projected, &shape) } else { projected };
     if block.qk_norm == QkNorm::Whole {
         g.rms_norm_columns(qkv, [("attn.q_norm", q), ("attn.k_norm", kv)], c.norm_eps);
     }
     let scales = &c.scales;
-    let shape = AttentionShape {
-        window,
-        scale: scales.attention,
-        softcap: scales.score_cap,
-        ..AttentionShape::new(c.heads, c.kv_heads, c.head_dim)
-    };
+    let shape = AttentionShape { window, scale: scales.attention, softcap: scales.score_cap, ..shape };
     let norm = (block.qk_norm == QkNorm::Heads).then(|| HeadNorm::new("attn.q_norm", "attn.k_norm", c.norm_eps));
     let layer = g.rope_kv(qkv, &shape, HeadSetup { norm, rope });
     let a = g.attention(qkv, &shape, layer);
+    if block.output_gate {
+        let gates = Gates { heads: c.heads, head_dim: c.head_dim, first: c.head_dim, step: 2 * c.head_dim };
+        g.gate_heads(a, projected, gates, Gating::Sigmoid);
+    }
     g.linear_with_bias(a, &[("attn.o", c.hidden)], biases(block.biases.o, &["attn.o.bias"]))
-}
-
-fn short_conv(g: &Graph, c: &Config, h: ValueId, taps: u32) -> ValueId {
-    let x = g.linear(h, &[("conv.in", 3 * c.hidden)]);
-    let y = g.short_conv(x, "conv.filters", &ConvShape { channels: c.hidden, taps, gated: true });
-    g.linear(y, &[("conv.out", c.hidden)])
 }
 
 fn feed_forward(g: &Graph, c: &Config, h: ValueId) -> ValueId {

@@ -22,17 +22,20 @@ mod granite;
 mod lfm2;
 mod llama;
 mod mistral;
+mod mixers;
 mod names;
 mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3_5;
 mod rope_tensors;
 mod smollm3;
 
 pub use config::{Config, Keys};
 pub(crate) use convert::{GgufTensor, in_gguf};
 pub use decoder::{Biases, Block, Joined, Layer, Mixer, Norms, Positions, QkNorm, Scales};
+pub use mixers::Delta;
 use rope_tensors::{is_rope_tensor, scaling_of_tensors};
 
 pub use names::{Name, Published, Reorder, Transform};
@@ -52,6 +55,7 @@ pub static FAMILIES: &[&Family] = &[
     &olmo2::FAMILY,
     &glm4::FAMILY,
     &lfm2::FAMILY,
+    &qwen3_5::FAMILY,
 ];
 
 /// A model family.

@@ -14,6 +14,8 @@
 //! | `rope_kv` | `rope_kv(qkv, &AttentionShape, HeadSetup { norm, rope })` or `&RopeTable`: norms and rotates heads in place, writes the layer's cache; returns the layer's number |
 //! | `attention` | `attention(qkv, &AttentionShape, layer)`: `[Step, heads * head_dim]` |
 //! | `short_conv` | `short_conv(x, "conv.filter", &ConvShape)`: convolves each channel over a sequence's tokens, with a state between steps |
+//! | `delta_net` | `delta_net(qkv, (gates, first), ["delta.decay", "delta.dt_bias"], &DeltaShape)`: the gated delta rule, with a state between steps |
+//! | `gate_heads` | `gate_heads(x, by, Gates, Gating)`: in place; `without_gates(qkv, &AttentionShape)` |
 //! | `sample` | `sample(logits)`: processes the logits in place, samples, advances the sequences |
 
 pub mod activate;
@@ -21,7 +23,9 @@ mod add;
 pub mod attention;
 mod attention_twin;
 pub(crate) mod blocks;
+pub mod delta_net;
 mod embed;
+pub mod gate_heads;
 mod gather_rows;
 pub mod kv;
 mod linear;
@@ -98,7 +102,10 @@ pub static TWINS: &[(&str, Twin)] = &[
     ("attention_decode", attention_twin::decode),
     ("attention_merge", attention_twin::merge),
     ("attention_prefill", attention_twin::prefill),
+    ("delta_net", delta_net::twin),
+    ("drop_gates", gate_heads::drop_gates_twin),
     ("embed", embed::twin),
+    ("gate_heads", gate_heads::twin),
     ("gather_rows", gather_rows::twin),
     ("logits_process", sample::process_twin),
     ("matmul", linear_twin::matmul),

@@ -54,6 +54,9 @@ pub fn conformance_cases(device: &DeviceInfo) -> Vec<Listed> {
     all.extend(attention::prefill_of_shared_tiles(device));
     all.extend(attention::rope());
     all.extend(state::short_conv());
+    all.extend(state::delta_net());
+    all.extend(state::gate_heads());
+    all.extend(state::drop_gates());
     all.extend(sample::process(device));
     all.extend(sample::choose(device));
     all.extend(quantisations().into_iter().map(|case| Listed::new(case.call.kernel, move || case.clone())));

@@ -25,6 +25,7 @@ impl Keys<'_> {
             qk_norm: QkNorm::None,
             biases: self.biases()?,
             joined: Joined::default(),
+            output_gate: false,
         })
     }
 

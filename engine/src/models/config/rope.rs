@@ -16,6 +16,8 @@ const ORIGINAL: Key = Key::gguf("rope.scaling.original_context_length");
 const ATTENTION_FACTOR: Key = Key::gguf("rope.scaling.attn_factor");
 const BETA_FAST: Key = Key::gguf("rope.scaling.yarn_beta_fast");
 const BETA_SLOW: Key = Key::gguf("rope.scaling.yarn_beta_slow");
+/// The part of each head that is rotated, in config.json.
+const PART: &str = "partial_rotary_factor";
 /// Base of the frequencies where nothing says another.
 const THETA: f32 = 10_000.0;
 
@@ -25,6 +27,16 @@ impl Keys<'_> {
         match self.dialect {
             Dialect::Gguf => self.gguf_rope(head_dim, context),
             Dialect::HuggingFace => HfRope { metadata: self.metadata, object: hf_object(self.metadata) }.read(head_dim, context),
+        }
+    }
+
+    /// Whether the model says which part of its heads is rotated.
+    pub(in super::super) fn says_rotated_part(&self) -> bool {
+        match self.dialect {
+            Dialect::Gguf => self.name(DIMS).is_some_and(|name| self.metadata.contains(&name)),
+            Dialect::HuggingFace => {
+                [PART.to_owned(), format!("{}.{PART}", hf_object(self.metadata))].iter().any(|key| self.metadata.contains(key))
+            }
         }
     }
 
@@ -162,8 +174,7 @@ impl HfRope<'_> {
             Some(theta) => theta,
             None => f64::from(metadata.optional("rope_theta", Metadata::f32)?.unwrap_or(THETA)),
         };
-        let part = "partial_rotary_factor";
-        let key = if metadata.contains(part) { part.to_owned() } else { self.key(part) };
+        let key = if metadata.contains(PART) { PART.to_owned() } else { self.key(PART) };
         let factor = f64::from(metadata.optional(&key, Metadata::f32)?.unwrap_or(1.0));
         if self.kind()?.1 == Some("proportional") {
             let turning = (factor * f64::from(head_dim / 2)) as u32;
