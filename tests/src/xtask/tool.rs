@@ -16,16 +16,17 @@ pub(crate) struct Tool<'a> {
     pub(crate) exact: bool,
     /// Whether Python's package index has the same version ready built, under the program's name.
     pub(crate) has_wheel: bool,
-    /// What to tell `cargo install` about the crate's features.
-    pub(crate) features: &'static [&'static str],
+    /// What to tell `cargo install` about how the crate is built.
+    pub(crate) options: &'static [&'static str],
 }
 
 pub(crate) const TYPOS: Tool<'_> =
-    Tool { name: "typos", package: "typos-cli", version: "1.52.0", exact: false, has_wheel: true, features: &[] };
+    Tool { name: "typos", package: "typos-cli", version: "1.52.0", exact: false, has_wheel: true, options: &[] };
 
-/// Its wheel is years behind and fails on today's `cargo metadata`; building it takes about three minutes on two cores.
+/// Its wheel is years behind and fails on today's `cargo metadata`. It has little to do: built with optimisations it would take three
+/// minutes more.
 pub(crate) const CARGO_DENY: Tool<'_> =
-    Tool { name: "cargo-deny", package: "cargo-deny", version: "0.20.2", exact: false, has_wheel: false, features: &[] };
+    Tool { name: "cargo-deny", package: "cargo-deny", version: "0.20.2", exact: false, has_wheel: false, options: &["--debug"] };
 
 impl Tool<'_> {
     /// The program: the one installed here before, the one on `PATH`, or a fresh installation.
@@ -55,7 +56,7 @@ impl Tool<'_> {
         let Self { name, package, version, .. } = self;
         let install = |locked: &[&str]| {
             let mut install = cargo(&["install", "--version", version, package, "--root"]);
-            install.arg(folder).args(self.features).args(locked);
+            install.arg(folder).args(self.options).args(locked);
             // Built in a temporary folder, whatever folder our own outputs go to.
             run(install.env_remove("CARGO_TARGET_DIR"))
         };

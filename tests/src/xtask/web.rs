@@ -62,8 +62,8 @@ fn bind(dist: &Path) -> Result<(), String> {
     let lock = fs::read_to_string(root().join("Cargo.lock")).map_err(|error| format!("cannot read Cargo.lock: {error}"))?;
     let version = locked_version(&lock, "wasm-bindgen").ok_or("Cargo.lock has no wasm-bindgen: does `web` still depend on it?")?;
     // Without its default features the program's test runner cannot fetch browsers, which we do not use it for.
-    let features = &["--no-default-features"];
-    let tool = Tool { name: "wasm-bindgen", package: "wasm-bindgen-cli", version, exact: true, has_wheel: false, features };
+    let options = &["--no-default-features"];
+    let tool = Tool { name: "wasm-bindgen", package: "wasm-bindgen-cli", version, exact: true, has_wheel: false, options };
     let module = target_dir().join(WASM).join("release/parhelion_web.wasm");
     let mut command = program(tool.find_or_install()?, &["--target", "web", "--remove-name-section", "--remove-producers-section"]);
     command.arg("--out-dir").arg(empty_folder(dist)?.join("wasm")).arg(module);
