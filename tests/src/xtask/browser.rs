@@ -10,6 +10,14 @@ use crate::report::Outcome;
 use crate::system::{Installer, install};
 
 const FOLDER: &str = "tests/browser";
+const ENDING: &str = ".test.mjs";
+/// Suites that hold an answer to a rate: each runs with nothing beside it.
+const TIMED: [&str; 1] = ["reference_cpu"];
+/// Suites that take longest: they start first, so that none of them is left over for one core.
+const LONG: [&str; 3] = ["reference", "kernels", "page-engine"];
+/// Suites that run side by side: compiling pipelines, which takes most of their time, keeps one core busy, and the software GPU is done
+/// with its steps in between.
+const SIDE_BY_SIDE: usize = 2;
 /// When the harness closes its browser and fails, because something hangs. All suites together should take under ten minutes on two
 /// cores that do nothing else; each test has a limit of its own.
 const BUDGET: Duration = Duration::from_secs(25 * 60);
@@ -69,34 +77,48 @@ fn run_and_read(names: &[&str], programs: &Programs) -> Result<(Counts, bool), S
     let files = suites(names)?;
     let node = Node::find_or_install()?;
     node.install(FOLDER)?;
-    let log = target_dir().join("browser-tests.tap");
-    // One suite after the other: each runs a browser with a software GPU, which takes every core.
-    let mut command = node.node(&["--test", "--test-concurrency=1"]);
-    command.args(["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"]);
-    command.arg(format!("--test-reporter-destination={}", log.display())).args(&files);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| format!("the clock is wrong: {error}"))?;
-    command.env(DEADLINE, (now + BUDGET).as_millis().to_string()).env(PROGRAM, &programs.parhelion);
-    for (name, path) in [(BENCH, &programs.bench), (MODEL, &programs.model)] {
-        if let Some(path) = path {
-            command.env(name, path);
+    let deadline = (now + BUDGET).as_millis().to_string();
+    let (timed, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| TIMED.contains(&stem(file)));
+    let (mut counts, mut success) = (Counts::default(), true);
+    for (name, side_by_side, files) in [("others", SIDE_BY_SIDE, others), ("timed", 1, timed)] {
+        if files.is_empty() {
+            continue;
         }
+        let log = target_dir().join(format!("browser-tests-{name}.tap"));
+        let mut command = node.node(&["--test", &format!("--test-concurrency={side_by_side}")]);
+        command.args(["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"]);
+        command.arg(format!("--test-reporter-destination={}", log.display())).args(&files);
+        command.env(DEADLINE, &deadline).env(PROGRAM, &programs.parhelion);
+        for (name, path) in [(BENCH, &programs.bench), (MODEL, &programs.model)] {
+            if let Some(path) = path {
+                command.env(name, path);
+            }
+        }
+        success &= run(&mut command).is_ok();
+        let text = fs::read_to_string(&log).map_err(|error| format!("cannot read {}: {error}", log.display()))?;
+        counts.add(Counts::read(&text));
     }
-    let success = run(&mut command).is_ok();
-    let text = fs::read_to_string(&log).map_err(|error| format!("cannot read {}: {error}", log.display()))?;
-    Ok((Counts::read(&text), success))
+    Ok((counts, success))
 }
 
-/// Paths of the suites from the workspace's root, sorted.
+/// The name of a suite's file without its endings.
+fn stem(file: &str) -> &str {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.strip_suffix(ENDING).unwrap_or(name)
+}
+
+/// Paths of the suites from the workspace's root: the long ones, then the others by name.
 fn suites(names: &[&str]) -> Result<Vec<String>, String> {
     let folder = root().join(FOLDER);
     let entries = fs::read_dir(&folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     let mut files: Vec<String> = entries
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|file| file.ends_with(".test.mjs") && (names.is_empty() || names.iter().any(|name| file.contains(name))))
+        .filter(|file| file.ends_with(ENDING) && (names.is_empty() || names.iter().any(|name| file.contains(name))))
         .map(|file| format!("{FOLDER}/{file}"))
         .collect();
-    files.sort();
+    files.sort_by_key(|file| (LONG.iter().position(|long| *long == stem(file)).unwrap_or(LONG.len()), file.clone()));
     if files.is_empty() { Err(format!("no suite of {FOLDER} is called {}", names.join(" or "))) } else { Ok(files) }
 }
 
@@ -127,6 +149,13 @@ impl Counts {
             }
         }
         counts
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.failures.extend(other.failures);
     }
 
     fn outcome(&self, success: bool) -> Outcome {
@@ -171,6 +200,14 @@ not ok 3 - aborts
         assert_eq!((counts.passed, counts.failed, counts.skipped), (1, 2, 1));
         let expected = "1 passed, 2 failed, 1 skipped: within 5 steps, aborts";
         assert_eq!(counts.outcome(false), Outcome::Failed(expected.into()));
+    }
+
+    #[test]
+    fn counts_of_several_runs_are_summed() {
+        let mut counts = Counts::read(TAP);
+        counts.add(Counts::read("not ok 1 - chats\n# pass 3\n# fail 1\n"));
+        assert_eq!((counts.passed, counts.failed, counts.skipped), (4, 3, 1));
+        assert_eq!(counts.failures, ["within 5 steps", "aborts", "chats"]);
     }
 
     #[test]
