@@ -62,6 +62,8 @@ pub struct KvDecl {
     pub heads: u32,
     /// Elements of a head, even.
     pub head_dim: u32,
+    /// Entries that a row sees, its own the last of them: the layer keeps no more than those; none: all before it.
+    pub window: Option<u32>,
 }
 
 /// Recurrent state that one layer keeps of each sequence.
@@ -204,10 +206,15 @@ impl Graph {
     }
 
     /// Declares the KV cache of one more layer and returns its number.
-    pub fn kv_layer(&self, heads: u32, head_dim: u32) -> u32 {
+    pub fn kv_layer(&self, decl: KvDecl) -> u32 {
         let kv = &mut self.parts.borrow_mut().kv;
-        kv.push(KvDecl { heads, head_dim });
+        kv.push(decl);
         kv.len() as u32 - 1
+    }
+
+    /// The KV cache of a layer, if there is one of this number.
+    pub(crate) fn kv_decl(&self, layer: u32) -> Option<KvDecl> {
+        self.parts.borrow().kv.get(layer as usize).copied()
     }
 
     /// Declares filters of convolutions: `taps` elements for each of `channels`.

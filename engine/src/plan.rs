@@ -5,9 +5,9 @@ use parhelion_shaders::{axes, shared};
 
 use crate::{
     exec::{DeviceInfo, ExecError},
-    graph::{Model, TableId, ValueId, WeightId},
+    graph::{KvDecl, Model, TableId, ValueId, WeightId},
     ops::{
-        kv::{self, PAGE},
+        kv::{PAGE, layer_bytes},
         state::SLOTS,
     },
     recorder::{Bound, KvBuffers, Recorder, StepBuffers, Tensor, WeightPart},
@@ -16,6 +16,10 @@ use crate::{
     slots::Slots,
     weights::WeightLayout,
 };
+
+mod kv;
+
+pub use kv::KvGroup;
 
 /// What a plan is made for, beside the model.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +40,7 @@ pub struct Plan {
     device: DeviceInfo,
     weights: Vec<WeightLayout>,
     slots: Slots,
+    kv_groups: Vec<KvGroup>,
     vocab: u32,
 }
 
@@ -90,6 +95,8 @@ pub struct Buffers {
     pub(crate) weights: Vec<Vec<WeightPart>>,
     pub(crate) tables: Vec<BufferSlice>,
     slots: Vec<BufferSlice>,
+    /// Of each group of layers, in the order of [`Plan::kv_groups`].
+    pub(crate) page_tables: Vec<BufferSlice>,
     kv: Vec<KvBuffers>,
     pub(crate) states: Vec<BufferSlice>,
     rows: BufferSlice,
@@ -105,7 +112,9 @@ impl Plan {
     pub fn new(model: Model, weights: Vec<WeightLayout>, device: DeviceInfo, options: PlanOptions) -> Result<Self, PlanError> {
         let slots = Slots::assign(&model, &options.bounds);
         let vocab = model.values[model.logits.index()].shape.cols;
-        let plan = Self { model, options, device, weights, slots, vocab };
+        let bytes = |layer: &KvDecl, pages| 2 * layer_bytes(options.kv, layer.heads, layer.head_dim, pages);
+        let kv_groups = KvGroup::all(&model.kv, &options.bounds, bytes);
+        let plan = Self { model, options, device, weights, slots, kv_groups, vocab };
         let limit = plan.device.limits.max_binding.min(plan.device.limits.max_buffer);
         for buffer in plan.descriptions() {
             if buffer.size > limit {
@@ -135,12 +144,22 @@ impl Plan {
         &self.model
     }
 
-    /// Pages of KV cache a sequence can have.
+    /// How much of the KV cache layers keep: first those that keep all of it, then those with windows.
+    pub fn kv_groups(&self) -> &[KvGroup] {
+        &self.kv_groups
+    }
+
+    /// The place of a layer among the groups.
+    fn group_of(&self, layer: &KvDecl) -> usize {
+        self.kv_groups.iter().position(|group| group.window == layer.window).unwrap_or_default()
+    }
+
+    /// Logical pages of KV cache a sequence can have: the length of its part of a page table.
     pub fn pages_per_sequence(&self) -> u32 {
         self.options.bounds.context.div_ceil(PAGE)
     }
 
-    /// Pages of KV cache in all.
+    /// Pages of KV cache in all, of layers that keep all of it.
     pub fn pages(&self) -> u32 {
         self.pages_per_sequence() * self.options.bounds.sequences
     }
@@ -148,8 +167,8 @@ impl Plan {
     /// Bytes that the plan needs.
     pub fn memory(&self) -> PlanMemory {
         let of = |usage| self.descriptions().iter().filter(|b| b.usage == usage).map(|b| b.size).sum::<u64>();
-        let kv = self.model.kv.iter().map(|kv| 2 * self.kv_bytes(kv.heads, kv.head_dim)).sum::<u64>();
-        let kv = kv + self.model.states.iter().map(|state| self.state_bytes(state.elems)).sum::<u64>();
+        let kv = self.kv_groups.iter().map(|group| group.bytes).sum::<u64>()
+            + self.model.states.iter().map(|state| self.state_bytes(state.elems)).sum::<u64>();
         PlanMemory {
             weights: of(BufferUse::Weights),
             kv,
@@ -159,8 +178,9 @@ impl Plan {
     }
 
     /// Bytes of the keys (or values) of one layer.
-    fn kv_bytes(&self, heads: u32, head_dim: u32) -> u64 {
-        kv::layer_bytes(self.options.kv, heads, head_dim, self.pages())
+    fn kv_bytes(&self, layer: &KvDecl) -> u64 {
+        let pages = self.kv_groups[self.group_of(layer)].pages * self.options.bounds.sequences;
+        layer_bytes(self.options.kv, layer.heads, layer.head_dim, pages)
     }
 
     /// Bytes of all slots of a recurrent state.
@@ -192,8 +212,12 @@ impl Plan {
         for (i, &size) in self.slots.sizes.iter().enumerate() {
             out.push(desc(format!("scratch {i}"), size, BufferUse::Scratch));
         }
+        for group in &self.kv_groups {
+            let label = group.window.map_or_else(|| "page table".into(), |window| format!("page table of a window of {window}"));
+            out.push(desc(label, 4 * u64::from(self.pages()), BufferUse::State));
+        }
         for (i, kv) in self.model.kv.iter().enumerate() {
-            let size = self.kv_bytes(kv.heads, kv.head_dim);
+            let size = self.kv_bytes(kv);
             out.push(desc(format!("keys of layer {i} for a context of {}", bounds.context), size, BufferUse::State));
             out.push(desc(format!("values of layer {i} for a context of {}", bounds.context), size, BufferUse::State));
         }
@@ -210,7 +234,6 @@ impl Plan {
         out.extend([
             desc("rows".into(), words(bounds.rows, size_of::<shared::Row>()), BufferUse::Io),
             desc("next rows".into(), words(outputs, size_of::<shared::Row>()), BufferUse::State),
-            desc("page table".into(), words(self.pages(), 4), BufferUse::State),
             desc("output index".into(), words(outputs, 4), BufferUse::Io),
             desc("samplers".into(), words(outputs, size_of::<shared::Sampler>()), BufferUse::State),
             desc("token counts".into(), words(bounds.sequences, 4) * u64::from(self.vocab), BufferUse::State),
@@ -235,13 +258,14 @@ impl Plan {
         let weights = self.weights.iter().map(|weight| weight.bind(&mut next)).collect();
         let tables = self.model.tables.iter().map(|_| next()).collect();
         let slots = self.slots.sizes.iter().map(|_| next()).collect();
-        let kv = self.model.kv.iter().map(|_| KvBuffers { keys: next(), values: next(), format: self.options.kv }).collect();
+        let page_tables: Vec<_> = self.kv_groups.iter().map(|_| next()).collect();
+        let layer = |kv: &KvDecl, keys, values| KvBuffers { keys, values, pages: page_tables[self.group_of(kv)], format: self.options.kv };
+        let kv = self.model.kv.iter().map(|kv| layer(kv, next(), next())).collect();
         let states = self.model.states.iter().map(|_| next()).collect();
         let (rows, next_rows) = (next(), next());
         let step = StepBuffers {
             rows,
             next_rows,
-            pages: next(),
             output_index: next(),
             samplers: next(),
             counts: next(),
@@ -249,7 +273,7 @@ impl Plan {
             runs: next(),
             pages_per_sequence: self.pages_per_sequence(),
         };
-        Ok(Buffers { weights, tables, slots, kv, states, rows, next_rows, step })
+        Ok(Buffers { weights, tables, slots, page_tables, kv, states, rows, next_rows, step })
     }
 
     /// Where the logits of a step with this many outputs lie after it: `[outputs, stride]` f32.

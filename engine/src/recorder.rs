@@ -48,6 +48,8 @@ pub struct KvBuffers {
     pub keys: BufferSlice,
     /// Value tiles.
     pub values: BufferSlice,
+    /// Page table of the layer, `pages_per_sequence` words a sequence.
+    pub pages: BufferSlice,
     /// Element format of both.
     pub format: axes::Kv,
 }
@@ -59,8 +61,6 @@ pub struct StepBuffers {
     pub rows: BufferSlice,
     /// `array<Row>` of the next decode step, one a sequence that is being generated, in the order of the outputs.
     pub next_rows: BufferSlice,
-    /// Page table, `pages_per_sequence` words a sequence.
-    pub pages: BufferSlice,
     /// For each output the row it comes from, `array<u32>`.
     pub output_index: BufferSlice,
     /// `array<Sampler>`, one an output.

@@ -7,7 +7,7 @@ use parhelion_shaders::{attention_decode as decode, attention_merge as merge, at
 
 use super::{Operator, kv::PAGE};
 use crate::{
-    graph::{Graph, ValueId, WeightId},
+    graph::{Graph, KvDecl, ValueId, WeightId},
     recorder::Recorder,
     recording::BufferSlice,
     shape::{Bounds, Head, Rows, Shape, StepShape},
@@ -156,6 +156,7 @@ impl AttentionShape {
 struct Attention {
     shape: AttentionShape,
     layer: u32,
+    kept: Option<KvDecl>,
     sinks: Option<WeightId>,
 }
 
@@ -163,7 +164,7 @@ impl Graph {
     /// Attention of each row of `qkv` over the cache of `layer`, which `rope_kv` has written: `[Step, q_heads * head_dim]`.
     pub fn attention(&self, qkv: ValueId, shape: &AttentionShape, layer: u32) -> ValueId {
         let sinks = shape.sinks.map(|name| self.vector(name, shape.q_heads));
-        self.push(Attention { shape: *shape, layer, sinks }, "", &[qkv])
+        self.push(Attention { shape: *shape, layer, kept: self.kv_decl(layer), sinks }, "", &[qkv])
     }
 }
 
@@ -174,6 +175,11 @@ impl Operator for Attention {
 
     fn infer(&self, inputs: &[Shape]) -> Result<Option<Shape>, String> {
         self.shape.check(inputs)?;
+        let AttentionShape { kv_heads, head_dim, window, .. } = self.shape;
+        let kept = self.kept.ok_or_else(|| format!("there is no KV cache of layer {}", self.layer))?;
+        if kept != (KvDecl { heads: kv_heads, head_dim, window }) {
+            return Err(format!("{kv_heads} heads of {head_dim} with a window of {window:?} over a cache of {kept:?}"));
+        }
         Ok(Some(Shape { rows: Rows::Step, cols: self.shape.q_heads * self.shape.head_dim }))
     }
 
@@ -217,7 +223,7 @@ impl Attention {
                 scale,
                 cap,
             },
-            decode::Bindings { rows: step.rows, pages: step.pages, qkv: qkv.slice, k_cache: cache.keys, v_cache: cache.values, parts },
+            decode::Bindings { rows: step.rows, pages: cache.pages, qkv: qkv.slice, k_cache: cache.keys, v_cache: cache.values, parts },
             [kv_heads * chunks, splits, qkv.rows],
         ));
         recorder.dispatch_each(
@@ -258,7 +264,7 @@ impl Attention {
                 },
                 prefill::Bindings {
                     rows: step.rows,
-                    pages: step.pages,
+                    pages: cache.pages,
                     qkv: qkv.slice,
                     k_cache: cache.keys,
                     v_cache: cache.values,

@@ -12,7 +12,7 @@ use super::{
     twin,
 };
 use crate::{
-    graph::{Graph, TableId, ValueId, WeightId},
+    graph::{Graph, KvDecl, TableId, ValueId, WeightId},
     recorder::Recorder,
     shape::Shape,
 };
@@ -81,7 +81,7 @@ impl Graph {
     /// likewise, and values to the cache of a new layer, whose number it returns. A [`RopeTable`] alone is a setup too.
     pub fn rope_kv<'a>(&self, qkv: ValueId, shape: &AttentionShape, heads: impl Into<HeadSetup<'a>>) -> u32 {
         let HeadSetup { norm, rope } = heads.into();
-        let layer = self.kv_layer(shape.kv_heads, shape.head_dim);
+        let layer = self.kv_layer(KvDecl { heads: shape.kv_heads, head_dim: shape.head_dim, window: shape.window });
         let none = RopeTable::none();
         let RopeTable { pairs, high_rows, pairing, ref bytes } = *rope.unwrap_or(&none);
         let table = self.table("rope", bytes.clone());
@@ -135,7 +135,7 @@ impl Operator for RopeKv {
             },
             kernel::Bindings {
                 rows: step.rows,
-                pages: step.pages,
+                pages: cache.pages,
                 angles: recorder.table(self.table),
                 qkv: qkv.slice,
                 k_cache: cache.keys,

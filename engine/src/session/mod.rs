@@ -9,7 +9,7 @@ use parhelion_shaders::axes::Kv;
 use crate::{
     exec::{DeviceInfo, DeviceLimits, Executor, MemoryReport},
     models::{self, BuildOptions, Config},
-    plan::{Buffers, Plan, PlanMemory, PlanOptions},
+    plan::{Buffers, KvGroup, Plan, PlanMemory, PlanOptions},
     recording::{BufferId, Recording},
     shape::{Bounds, StepShape},
     weights::{self, LoadProgress},
@@ -31,7 +31,7 @@ pub(crate) use published::gguf_entries as sampling_entries;
 pub use sequences::SequenceId;
 pub use step::{Input, RowInput};
 
-use sequences::Sequences;
+use sequences::{Ring, Sequences};
 use step::PreparedSteps;
 
 /// What a loaded model is.
@@ -111,6 +111,11 @@ impl Prepared {
         self.plan.memory()
     }
 
+    /// How much of the KV cache layers keep: first those that keep all of it, then those with windows.
+    pub fn kv_groups(&self) -> &[KvGroup] {
+        self.plan.kv_groups()
+    }
+
     /// The model's sizes.
     pub fn config(&self) -> &Config {
         &self.config
@@ -150,6 +155,9 @@ impl Session {
         for (table, slice) in plan.model().tables.iter().zip(&buffers.tables) {
             executor.write(slice.buffer, slice.offset, &table.bytes)?;
         }
+        for (group, table) in plan.kv_groups().iter().zip(&buffers.page_tables).skip(1) {
+            executor.write(table.buffer, table.offset, bytemuck::cast_slice(&group.ring(&plan.options().bounds)))?;
+        }
         let info = SessionInfo {
             architecture: checkpoint.architecture()?.to_owned(),
             config,
@@ -158,7 +166,7 @@ impl Session {
             memory: plan.memory(),
             load: clock.now().saturating_sub(started),
         };
-        let sequences = Sequences::new(plan.options().bounds.sequences, plan.pages(), plan.has_state());
+        let sequences = Sequences::new(plan.options().bounds.sequences, plan.pages(), plan.has_state(), rings(&plan));
         let file = checkpoint.name().to_owned();
         Ok(Self {
             executor,
@@ -251,7 +259,8 @@ impl Session {
 
     /// Forgets all but the first `len` tokens of a sequence, and returns how many are left. Those are fewer where a model has recurrent
     /// state: that cannot be cut back, so as many are left as the state before the last step of [`Session::forward`] or before the
-    /// last token of the prompt of [`Session::generate`] stands for, or none. The others must be given again.
+    /// last token of the prompt of [`Session::generate`] stands for, or none. None are left either where layers with a window have
+    /// overwritten what the next token would see, which takes more than a step's rows after it. The others must be given again.
     pub fn truncate(&mut self, id: SequenceId, len: usize) -> usize {
         self.sequences.truncate(id, len)
     }
@@ -263,6 +272,12 @@ impl Session {
     pub fn recording(&self, shape: StepShape) -> Result<Recording, EngineError> {
         Ok(self.plan.record(&self.buffers, shape)?)
     }
+}
+
+/// What layers with windows keep of a sequence.
+fn rings(plan: &Plan) -> Vec<Ring> {
+    let ring = |group: &KvGroup| Some(Ring { window: group.window? as usize, entries: group.entries() as usize });
+    plan.kv_groups().iter().filter_map(ring).collect()
 }
 
 fn closed() -> EngineError {

@@ -17,6 +17,25 @@ pub(crate) struct Sequence {
     pub tokens: Vec<u32>,
     pub pages: Vec<u32>,
     pub state: State,
+    /// Entries that were written since the sequence was empty, those of steps that were dropped included.
+    written: usize,
+}
+
+/// Layers with a window, which keep the last entries of a sequence in a ring.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ring {
+    /// Entries that a row sees, its own the last of them.
+    pub window: usize,
+    /// Entries that there is room for, in whole pages.
+    pub entries: usize,
+}
+
+impl Ring {
+    /// Whether a sequence can go on after `len` entries: all that its next row sees are kept after `written` entries were.
+    fn holds(self, len: usize, written: usize) -> bool {
+        let kept_from = written.next_multiple_of(PAGE as usize).saturating_sub(self.entries);
+        (len + 1).saturating_sub(self.window) >= kept_from
+    }
 }
 
 /// Which of a sequence's slots holds the state after how many tokens.
@@ -48,12 +67,13 @@ pub(crate) struct Sequences {
     free: Vec<u32>,
     /// Whether the model has recurrent state.
     has_state: bool,
+    rings: Vec<Ring>,
 }
 
 impl Sequences {
-    /// Room for `sequences` sequences over `pages` pages.
-    pub(super) fn new(sequences: u32, pages: u32, has_state: bool) -> Self {
-        Self { slots: vec![None; sequences as usize], free: (0..pages).rev().collect(), has_state }
+    /// Room for `sequences` sequences over `pages` pages, of a model whose layers with windows keep `rings`.
+    pub(super) fn new(sequences: u32, pages: u32, has_state: bool, rings: Vec<Ring>) -> Self {
+        Self { slots: vec![None; sequences as usize], free: (0..pages).rev().collect(), has_state, rings }
     }
 
     /// A new, empty sequence; none if all are in use.
@@ -90,17 +110,25 @@ impl Sequences {
             return None;
         }
         sequence.pages.extend(self.free.drain(self.free.len() - more..).rev());
+        sequence.written = sequence.written.max(len);
         Some(more > 0)
     }
 
-    /// Cuts a sequence back to its first `len` entries, or to fewer where no slot holds the state after them, and frees the pages past
-    /// them. Returns how many are left.
+    /// Cuts a sequence back to its first `len` entries, or to fewer where no slot holds the state after them, or to none where later
+    /// entries lie where those were that the next row sees, and frees the pages past them. Returns how many are left.
     pub(super) fn truncate(&mut self, id: SequenceId, len: usize) -> usize {
         let Some(sequence) = self.slots.get_mut(id.0 as usize).and_then(Option::as_mut) else { return 0 };
         sequence.tokens.truncate(len);
         if self.has_state {
             sequence.state = sequence.state.cut(sequence.tokens.len());
             sequence.tokens.truncate(sequence.state.tokens);
+        }
+        if !self.rings.iter().all(|ring| ring.holds(sequence.tokens.len(), sequence.written)) {
+            sequence.tokens.clear();
+            sequence.state = State::default();
+        }
+        if sequence.tokens.is_empty() {
+            sequence.written = 0;
         }
         let keep = sequence.tokens.len().div_ceil(PAGE as usize).min(sequence.pages.len());
         self.free.extend(sequence.pages.drain(keep..).rev());
@@ -142,7 +170,7 @@ mod tests {
 
     #[test]
     fn pages_come_and_go() {
-        let mut all = Sequences::new(2, 4, false);
+        let mut all = Sequences::new(2, 4, false, Vec::new());
         let a = all.open().unwrap();
         let b = all.open().unwrap();
         assert!(all.open().is_none());
@@ -161,8 +189,25 @@ mod tests {
     }
 
     #[test]
+    fn sequences_with_windows_are_cut_to_what_is_kept() {
+        let mut all = Sequences::new(1, 8, false, vec![Ring { window: 60, entries: 192 }, Ring { window: 100, entries: 256 }]);
+        let id = all.open().unwrap();
+        let grow = |all: &mut Sequences, to: usize| {
+            all.reserve(id, to).unwrap();
+            all.tokens(id).unwrap().resize(to, 0);
+        };
+        grow(&mut all, 192);
+        assert_eq!(all.truncate(id, 1), 1, "all entries are kept");
+        grow(&mut all, 300);
+        assert_eq!(all.truncate(id, 187), 187, "the row after it sees entries from 128 on");
+        assert_eq!(all.truncate(id, 186), 0, "page 1 holds entries of page 4");
+        grow(&mut all, 20);
+        assert_eq!(all.truncate(id, 10), 10, "a sequence that begins anew keeps all");
+    }
+
+    #[test]
     fn sequences_with_state_are_cut_to_where_a_slot_stands() {
-        let mut all = Sequences::new(2, 8, true);
+        let mut all = Sequences::new(2, 8, true, Vec::new());
         all.open().unwrap();
         let id = all.open().unwrap();
         let step = |all: &mut Sequences, rows: u32| {

@@ -1,0 +1,88 @@
+//! How much of the KV cache layers keep. Layers whose rows see equally far back are a group with a page table of its own: that of layers
+//! without a window is filled as sequences grow, those of windows are rings, in which a page that no row sees any more holds a later one.
+
+use crate::{graph::KvDecl, ops::kv::PAGE, shape::Bounds};
+
+/// Layers that keep equally much of their KV cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvGroup {
+    /// Entries that a row sees, its own the last of them; none: all before it.
+    pub window: Option<u32>,
+    /// Layers with a cache of their own.
+    pub layers: u32,
+    /// Pages of [`PAGE`] entries that each layer keeps of a sequence.
+    pub pages: u32,
+    /// Bytes of the keys and values of all its layers and all sequences.
+    pub bytes: u64,
+}
+
+impl KvGroup {
+    /// The groups of a model's layers: that without a window, which may have no layers, then the others as they come. `bytes` gives what a
+    /// layer's keys and values take with so many pages.
+    pub(super) fn all(layers: &[KvDecl], bounds: &Bounds, bytes: impl Fn(&KvDecl, u32) -> u64) -> Vec<Self> {
+        let new = |window| Self { window, layers: 0, pages: kept_pages(window, bounds), bytes: 0 };
+        let mut groups = vec![new(None)];
+        for layer in layers {
+            let at = groups.iter().position(|group| group.window == layer.window).unwrap_or(groups.len());
+            if at == groups.len() {
+                groups.push(new(layer.window));
+            }
+            groups[at].layers += 1;
+            groups[at].bytes += bytes(layer, groups[at].pages * bounds.sequences);
+        }
+        groups
+    }
+
+    /// Entries of a sequence that there is room for.
+    pub fn entries(&self) -> u32 {
+        self.pages * PAGE
+    }
+
+    /// The page table of a window: logical pages go round the ring that each sequence has.
+    pub(crate) fn ring(&self, bounds: &Bounds) -> Vec<u32> {
+        let logical = bounds.context.div_ceil(PAGE);
+        (0..bounds.sequences).flat_map(|sequence| (0..logical).map(move |page| sequence * self.pages + page % self.pages)).collect()
+    }
+}
+
+/// Pages of a sequence that are kept for rows that see `window` entries. A step writes all its rows before the first of them looks back,
+/// and an entry may lie anywhere in its page. A page's worth of rows is kept behind in any case, so that steps submitted ahead can be
+/// dropped.
+fn kept_pages(window: Option<u32>, bounds: &Bounds) -> u32 {
+    let all = bounds.context.div_ceil(PAGE);
+    let kept = |window: u32| window.saturating_add(bounds.rows.max(PAGE)).div_ceil(PAGE).saturating_add(1);
+    window.map_or(all, |window| kept(window).min(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { rows: 16, outputs: 1, context: 1000, sequences: 2 };
+
+    #[test]
+    fn layers_with_equal_windows_share_a_ring() {
+        let layer = |window| KvDecl { heads: 1, head_dim: 2, window };
+        let layers = [layer(Some(100)), layer(None), layer(Some(100)), layer(Some(5000))];
+        let groups = KvGroup::all(&layers, &BOUNDS, |_, pages| pages.into());
+        let kept: Vec<_> = groups.iter().map(|group| (group.window, group.layers, group.pages, group.bytes)).collect();
+        assert_eq!(kept, [(None, 1, 16, 32), (Some(100), 2, 4, 16), (Some(5000), 1, 16, 32)]);
+        let ring = groups[1].ring(&BOUNDS);
+        assert_eq!(ring.len(), 32);
+        assert_eq!(ring[..6], [0, 1, 2, 3, 0, 1]);
+        assert_eq!(ring[16..22], [4, 5, 6, 7, 4, 5]);
+    }
+
+    /// Whatever row a step begins with, the pages of its rows and of all that they see are different pages of the ring.
+    #[test]
+    fn a_step_and_what_it_sees_fit_in_the_ring() {
+        for (window, rows) in [(1, 1), (1, 64), (63, 7), (64, 64), (65, 65), (128, 16), (129, 200)] {
+            let bounds = Bounds { rows, context: 1 << 16, ..BOUNDS };
+            let pages = kept_pages(Some(window), &bounds);
+            for first in 0..500_u32 {
+                let seen = (first + 1).saturating_sub(window) / PAGE;
+                assert!((first + rows - 1) / PAGE - seen < pages, "window {window}, rows {rows}, first {first}");
+            }
+        }
+    }
+}
