@@ -71,9 +71,9 @@ fn plan(device: &mut Device, shape: &synth::Shape, quant: &synth::Quant, tokens:
     let plan = Plan::new(built.model, built.weights, executor.device().clone(), options)?;
     let ids = driver.block_on(executor.allocate(&plan.descriptions()))?;
     let buffers = plan.bind(ids)?;
-    let pages: Vec<u32> = (0..plan.pages()).collect();
-    let table = buffers.step().pages;
-    executor.write(table.buffer, table.offset, bytemuck::cast_slice(&pages))?;
+    for (group, table) in plan.kv_groups().iter().zip(buffers.page_tables()) {
+        executor.write(table.buffer, table.offset, bytemuck::cast_slice(&group.ring(&bounds)))?;
+    }
     Ok((plan, buffers))
 }
 

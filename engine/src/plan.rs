@@ -95,8 +95,7 @@ pub struct Buffers {
     pub(crate) weights: Vec<Vec<WeightPart>>,
     pub(crate) tables: Vec<BufferSlice>,
     slots: Vec<BufferSlice>,
-    /// Of each group of layers, in the order of [`Plan::kv_groups`].
-    pub(crate) page_tables: Vec<BufferSlice>,
+    page_tables: Vec<BufferSlice>,
     kv: Vec<KvBuffers>,
     pub(crate) states: Vec<BufferSlice>,
     rows: BufferSlice,
@@ -346,6 +345,11 @@ impl Buffers {
     /// The buffers that every step shares; `rows` are those that the host writes.
     pub fn step(&self) -> &StepBuffers {
         &self.step
+    }
+
+    /// The page table of each group of layers, in the order of [`Plan::kv_groups`].
+    pub fn page_tables(&self) -> &[BufferSlice] {
+        &self.page_tables
     }
 }
 

@@ -38,8 +38,8 @@ impl KvGroup {
         self.pages * PAGE
     }
 
-    /// The page table of a window: logical pages go round the ring that each sequence has.
-    pub(crate) fn ring(&self, bounds: &Bounds) -> Vec<u32> {
+    /// The page table in which the logical pages of each sequence go round a ring of its own, if need be. A window's stays like that.
+    pub fn ring(&self, bounds: &Bounds) -> Vec<u32> {
         let logical = bounds.context.div_ceil(PAGE);
         (0..bounds.sequences).flat_map(|sequence| (0..logical).map(move |page| sequence * self.pages + page % self.pages)).collect()
     }

@@ -155,7 +155,7 @@ impl Session {
         for (table, slice) in plan.model().tables.iter().zip(&buffers.tables) {
             executor.write(slice.buffer, slice.offset, &table.bytes)?;
         }
-        for (group, table) in plan.kv_groups().iter().zip(&buffers.page_tables).skip(1) {
+        for (group, table) in plan.kv_groups().iter().zip(buffers.page_tables()).skip(1) {
             executor.write(table.buffer, table.offset, bytemuck::cast_slice(&group.ring(&plan.options().bounds)))?;
         }
         let info = SessionInfo {

@@ -261,7 +261,7 @@ impl Session {
             || EngineError::Sequence { reason: "the KV cache has no free pages left: close a sequence or load with more".into() };
         if self.sequences.reserve(sequence, len).ok_or_else(out_of_pages)? {
             let pages = self.sequences.get(sequence).ok_or_else(closed)?.pages.clone();
-            let table = self.buffers.page_tables[0];
+            let table = self.buffers.page_tables()[0];
             let offset = u64::from(sequence.0) * u64::from(self.plan.pages_per_sequence()) * 4;
             self.executor.write(table.buffer, table.offset + offset, bytemuck::cast_slice(&pages))?;
         }
