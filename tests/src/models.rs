@@ -2,12 +2,12 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a harness reports failures by panicking")]
 
-use std::rc::Rc;
+use std::{fs, path::PathBuf, rc::Rc};
 
 use parhelion::{
     cpu::CpuExecutor,
     exec::{ExecError, Executor},
-    loader::{Checkpoint, GgufLayout, GgufWriter},
+    loader::{Checkpoint, GgufLayout, GgufWriter, MemoryRepository},
     quantise::{FilePlan, Quant, QuantiseError, Quantiser},
     session::{Prepared, RowInput, SequenceId, Session, SessionOptions},
 };
@@ -112,6 +112,23 @@ pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     assert!(a.iter().chain(b).all(|v| v.is_finite()));
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Tokens of each tiny checkpoint of a family.
+const FAMILY_TOKENS: usize = 64;
+
+/// The tiny checkpoint of a family (`fixtures/families`), as its repository.
+///
+/// # Panics
+/// If there is none.
+pub fn family(name: &str) -> Checkpoint {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/families").join(name);
+    let file = |file: &str| fs::read(folder.join(file)).expect("a file of the fixture");
+    let repository = MemoryRepository::new(name)
+        .with("config.json", file("config.json"))
+        .with("model.safetensors", file("model.safetensors"))
+        .with("tokenizer.json", tokenizer_json(FAMILY_TOKENS));
+    block_on(Checkpoint::open_repository(&repository)).expect("a checkpoint")
 }
 
 /// A tokenizer.json of `tokens` characters, for repositories in whose tests text has no part.

@@ -2,29 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::{fs, path::PathBuf};
-
-use parhelion::{
-    loader::{Checkpoint, MemoryRepository},
-    session::{GenerateOptions, RowInput, Sampling, SequenceId, Session, SessionOptions},
-};
+use parhelion::session::{GenerateOptions, RowInput, Sampling, SequenceId, Session, SessionOptions};
 use parhelion_cli::host::{Device, Driver, SwitchChoice};
-use parhelion_tests::models::{Config, gpu, largest_difference, load, rows, scalar, tokenizer_json};
-use pollster::block_on;
+use parhelion_tests::models::{Config, family, gpu, largest_difference, load, rows, scalar};
 
 const MODELS: [&str; 2] = ["lfm2", "qwen3_5"];
 const VOCABULARY: usize = 64;
 /// Kernels differ with the number of rows, and add up in other orders.
 const CLOSE: f32 = 1e-4;
-
-fn checkpoint(name: &str) -> Checkpoint {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/families").join(name);
-    let repository = MemoryRepository::new(name)
-        .with("config.json", fs::read(folder.join("config.json")).unwrap())
-        .with("model.safetensors", fs::read(folder.join("model.safetensors")).unwrap())
-        .with("tokenizer.json", tokenizer_json(VOCABULARY));
-    block_on(Checkpoint::open_repository(&repository)).unwrap()
-}
 
 fn configs() -> impl Iterator<Item = Config> {
     std::iter::once(scalar()).chain(gpu(SwitchChoice::Subgroups))
@@ -35,7 +20,7 @@ fn sessions(sequences: u32, chunk: u32, mut test: impl FnMut(&str, &mut Session,
         for name in MODELS {
             let Device { executor, driver, .. } = Device::open(&config.request).unwrap();
             let options = SessionOptions { context: Some(64), sequences, chunk, reproducible: true, ..SessionOptions::default() };
-            let mut session = load(checkpoint(name), executor, &driver, options);
+            let mut session = load(family(name), executor, &driver, options);
             test(&format!("{name}, {}", config.name), &mut session, &driver);
         }
     }

@@ -1,6 +1,8 @@
 //! How much of the KV cache layers keep. Layers whose rows see equally far back are a group with a page table of its own: that of layers
 //! without a window is filled as sequences grow, those of windows are rings, in which a page that no row sees any more holds a later one.
 
+use std::ops::Range;
+
 use crate::{graph::KvDecl, ops::kv::PAGE, shape::Bounds};
 
 /// Layers that keep equally much of their KV cache.
@@ -38,10 +40,22 @@ impl KvGroup {
         self.pages * PAGE
     }
 
+    /// Logical pages of what the row after so many `tokens` sees of them.
+    pub(crate) fn seen_pages(&self, tokens: u32) -> Range<u32> {
+        let end = tokens.div_ceil(PAGE);
+        let first = self.window.map_or(0, |window| tokens.saturating_add(1).saturating_sub(window) / PAGE);
+        first.min(end)..end
+    }
+
+    /// The page of a window's ring that holds a logical page of a sequence.
+    pub(crate) fn in_ring(&self, sequence: u32, logical: u32) -> u32 {
+        sequence * self.pages + logical % self.pages
+    }
+
     /// The page table in which the logical pages of each sequence go round a ring of its own, if need be. A window's stays like that.
     pub fn ring(&self, bounds: &Bounds) -> Vec<u32> {
         let logical = bounds.context.div_ceil(PAGE);
-        (0..bounds.sequences).flat_map(|sequence| (0..logical).map(move |page| sequence * self.pages + page % self.pages)).collect()
+        (0..bounds.sequences).flat_map(|sequence| (0..logical).map(move |page| self.in_ring(sequence, page))).collect()
     }
 }
 
@@ -71,6 +85,15 @@ mod tests {
         assert_eq!(ring.len(), 32);
         assert_eq!(ring[..6], [0, 1, 2, 3, 0, 1]);
         assert_eq!(ring[16..22], [4, 5, 6, 7, 4, 5]);
+    }
+
+    #[test]
+    fn pages_that_the_next_row_sees() {
+        let group = |window| KvGroup { window, layers: 1, pages: 4, bytes: 0 };
+        assert_eq!([0, 1, 64, 65].map(|tokens| group(None).seen_pages(tokens)), [0..0, 0..1, 0..1, 0..2]);
+        // row 127 sees 64 to 127, row 128 65 to 128
+        assert_eq!([0, 63, 64, 127, 128, 200].map(|tokens| group(Some(64)).seen_pages(tokens)), [0..0, 0..1, 0..1, 1..2, 1..2, 2..4]);
+        assert_eq!(group(Some(1)).seen_pages(128), 2..2, "its own alone");
     }
 
     /// Whatever row a step begins with, the pages of its rows and of all that they see are different pages of the ring.

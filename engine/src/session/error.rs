@@ -2,6 +2,7 @@
 
 use parhelion_loader::LoadError;
 
+use super::RestoreError;
 use crate::{exec::ExecError, models::ModelError, plan::PlanError, weights::WeightError};
 
 /// Everything that can go wrong between opening a model and its last token.
@@ -56,6 +57,9 @@ pub enum EngineError {
         /// What is wrong.
         reason: String,
     },
+    /// A saved sequence that cannot be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// A sampling option outside its range.
     #[error("{option} must be {range}, got {got}")]
     Option {

@@ -19,6 +19,7 @@ mod error;
 mod generate;
 mod options;
 mod published;
+mod saved;
 mod sequences;
 mod step;
 mod stop;
@@ -28,6 +29,7 @@ pub use error::EngineError;
 pub use generate::{Generation, Token};
 pub use options::{Cancel, FinishReason, GenerateOptions, Sampling, SessionOptions, Timings};
 pub(crate) use published::gguf_entries as sampling_entries;
+pub use saved::RestoreError;
 pub use sequences::SequenceId;
 pub use step::{Input, RowInput};
 
@@ -65,6 +67,8 @@ pub struct Session {
     prepared: PreparedSteps,
     sequences: Sequences,
     info: SessionInfo,
+    /// Tells the model from others.
+    identity: u64,
 }
 
 /// A model fitted to a device, with every byte accounted for and none allocated yet.
@@ -168,6 +172,7 @@ impl Session {
         };
         let sequences = Sequences::new(plan.options().bounds.sequences, plan.pages(), plan.has_state(), rings(&plan));
         let file = checkpoint.name().to_owned();
+        let identity = saved::identity(&checkpoint).await?;
         Ok(Self {
             executor,
             clock,
@@ -180,6 +185,7 @@ impl Session {
             prepared: PreparedSteps::default(),
             sequences,
             info,
+            identity,
         })
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Sequence {
     pub state: State,
     /// Entries that were written since the sequence was empty, those of steps that were dropped included.
     written: usize,
+    /// Entries with which it was restored: of those, layers with a window have what the next row sees.
+    restored: usize,
 }
 
 /// Layers with a window, which keep the last entries of a sequence in a ring.
@@ -31,10 +33,12 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Whether a sequence can go on after `len` entries: all that its next row sees are kept after `written` entries were.
-    fn holds(self, len: usize, written: usize) -> bool {
-        let kept_from = written.next_multiple_of(PAGE as usize).saturating_sub(self.entries);
-        (len + 1).saturating_sub(self.window) >= kept_from
+    /// Whether the sequence can go on after `len` entries: all that its next row sees are kept.
+    fn holds(self, len: usize, sequence: &Sequence) -> bool {
+        let page = PAGE as usize;
+        let seen_from = |len: usize| (len + 1).saturating_sub(self.window);
+        let kept_from = sequence.written.next_multiple_of(page).saturating_sub(self.entries);
+        seen_from(len) >= kept_from.max(seen_from(sequence.restored) / page * page)
     }
 }
 
@@ -123,16 +127,31 @@ impl Sequences {
             sequence.state = sequence.state.cut(sequence.tokens.len());
             sequence.tokens.truncate(sequence.state.tokens);
         }
-        if !self.rings.iter().all(|ring| ring.holds(sequence.tokens.len(), sequence.written)) {
+        if !self.rings.iter().all(|ring| ring.holds(sequence.tokens.len(), sequence)) {
             sequence.tokens.clear();
             sequence.state = State::default();
         }
         if sequence.tokens.is_empty() {
-            sequence.written = 0;
+            (sequence.written, sequence.restored) = (0, 0);
         }
         let keep = sequence.tokens.len().div_ceil(PAGE as usize).min(sequence.pages.len());
         self.free.extend(sequence.pages.drain(keep..).rev());
         sequence.tokens.len()
+    }
+
+    /// Gives an empty sequence the tokens whose cache and state are being written.
+    pub(super) fn set(&mut self, id: SequenceId, tokens: &[u32]) {
+        if let Some(sequence) = self.slots.get_mut(id.0 as usize).and_then(Option::as_mut) {
+            sequence.tokens = tokens.to_vec();
+            sequence.restored = tokens.len();
+            sequence.state = State { live: 0, tokens: tokens.len(), kept: 0 };
+        }
+    }
+
+    /// The slot that holds a sequence's state; none where there is none.
+    pub(super) fn state_slot(&self, id: SequenceId) -> Option<u32> {
+        let state = self.get(id)?.state;
+        (self.has_state && state.tokens > 0).then_some(id.0 * SLOTS + state.live)
     }
 
     /// Rows of a step that the host writes, for a sequence that has `rows` new tokens: they go from one slot to the other.
@@ -203,6 +222,13 @@ mod tests {
         assert_eq!(all.truncate(id, 186), 0, "page 1 holds entries of page 4");
         grow(&mut all, 20);
         assert_eq!(all.truncate(id, 10), 10, "a sequence that begins anew keeps all");
+        all.close(id);
+        let id = all.open().unwrap();
+        all.reserve(id, 190).unwrap();
+        all.set(id, &[0; 190]);
+        assert_eq!(all.truncate(id, 190), 190, "what was restored");
+        assert_eq!(all.truncate(id, 187), 187, "the row after it sees entries from 128 on in the shorter window");
+        assert_eq!(all.truncate(id, 186), 0, "page 1 of that was not restored");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub enum Input<'a> {
 }
 
 /// Stands for an embedding among a sequence's tokens. No part of the table has it, so the row that the host wrote stays.
-const NO_TOKEN: u32 = u32::MAX;
+pub(super) const NO_TOKEN: u32 = u32::MAX;
 
 impl RowInput<'_> {
     /// A token to append to a sequence.
