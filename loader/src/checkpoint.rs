@@ -108,7 +108,8 @@ impl Checkpoint {
 
     /// Reads the configuration of a repository as the `transformers` library publishes models, and the headers of its
     /// safetensors files: `config.json` (and `generation_config.json`), `model.safetensors` or `model.safetensors.index.json`
-    /// with the shards that it names.
+    /// with the shards that it names. Of a model that sees or hears (its `config.json` has a `text_config`) these are the settings and
+    /// the tensors of its language model, by the names of one that is published alone.
     ///
     /// Memory in use at any moment stays below eight times the bytes of configuration, index and headers plus 1 MiB.
     ///

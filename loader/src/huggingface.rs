@@ -10,6 +10,7 @@ use crate::{LoadError, Repository, Source, TensorInfo};
 
 mod config;
 mod json;
+mod nested;
 mod packed;
 mod safetensors;
 mod weight_map;
@@ -114,6 +115,7 @@ pub(crate) async fn open(repository: &dyn Repository) -> Result<Opened, LoadErro
     if let Some(generation) = repository.open(GENERATION).await? {
         entries.add(generation.as_ref(), "generation_config").await?;
     }
+    let is_nested = entries.promote_language_model();
     let metadata = entries.finish(config.name())?;
     let (files, lists) = match repository.open(WEIGHTS).await? {
         Some(file) => {
@@ -127,6 +129,7 @@ pub(crate) async fn open(repository: &dyn Repository) -> Result<Opened, LoadErro
     };
     let (tensors, index) = join(&files, lists)?;
     let packed::Assembled { tensors, index, packed, refusal, quantisation } = packed::assemble(&metadata, &files, tensors, index).await?;
+    let (tensors, index) = if is_nested { language_model(&files, tensors)? } else { (tensors, index) };
     let sidecars = Sidecars::find(repository).await?;
     Ok(Opened { metadata, files, tensors, index, packed, refusal, quantisation, sidecars })
 }
@@ -193,12 +196,24 @@ fn join(files: &[Arc<dyn Source>], lists: Vec<Vec<TensorInfo>>) -> Result<(Vec<T
     for (file, list) in lists.into_iter().enumerate() {
         tensors.extend(list.into_iter().map(|tensor| TensorInfo { file, ..tensor }));
     }
-    let index = NameIndex::build(tensors.len(), |i| tensors[i].name.as_str()).map_err(|duplicate| {
+    let index = index_of(files, &tensors)?;
+    Ok((tensors, index))
+}
+
+/// The tensors of the language model in a repository whose model has other parts too.
+fn language_model(files: &[Arc<dyn Source>], mut tensors: Vec<TensorInfo>) -> Result<(Vec<TensorInfo>, NameIndex), LoadError> {
+    nested::keep_language_model(&mut tensors);
+    let index = index_of(files, &tensors)?;
+    Ok((tensors, index))
+}
+
+fn index_of(files: &[Arc<dyn Source>], tensors: &[TensorInfo]) -> Result<NameIndex, LoadError> {
+    NameIndex::build(tensors.len(), |i| tensors[i].name.as_str()).map_err(|duplicate| {
         let tensor = &tensors[duplicate];
         let place = format!("tensor `{}`", tensor.name.escape_debug());
-        malformed(files[tensor.file].name(), &place, "each tensor in one file", "a second one of the name")
-    })?;
-    Ok((tensors, index))
+        let file = files.get(tensor.file).map_or("", |file| file.name());
+        malformed(file, &place, "each tensor in one file", "a second one of the name")
+    })
 }
 
 /// Weights of other formats, by the files that they are known by.

@@ -48,6 +48,8 @@ pub struct Config {
     pub per_layer: Vec<Layer>,
     /// Numbers that values are multiplied by or kept under.
     pub scales: Scales,
+    /// Layers that a GGUF file has behind the others, which predict tokens further on and are left out.
+    pub predicting: u32,
 }
 
 const HEADS: Key = Key::new("attention.head_count", "num_attention_heads");
@@ -79,6 +81,12 @@ impl Config {
         let sizes = sizes.into_iter().map(|(key, size)| (key, Value::U32(size)));
         let all = sizes.chain([(NORM_EPS, Value::F32(self.norm_eps)), (KV_HEADS, self.gguf_kv_heads())]);
         all.filter_map(|(key, value)| Some((key.in_gguf(architecture)?, value))).collect()
+    }
+
+    /// Whether a tensor is part of the layers that are left out.
+    pub(super) fn leaves_out(&self, tensor: &str) -> bool {
+        let layer = tensor.strip_prefix("blk.").and_then(|rest| rest.split_once('.')?.0.parse().ok());
+        layer.is_some_and(|layer: u32| layer >= self.layers && layer - self.layers < self.predicting)
     }
 
     /// A number, or a list with 0 for layers without attention.
@@ -135,6 +143,7 @@ impl Keys<'_> {
             block: self.block()?,
             per_layer: vec![Layer::FULL; layers as usize],
             scales: Scales::NONE,
+            predicting: 0,
         })
     }
 

@@ -205,6 +205,7 @@ pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options:
         }
         weights.push(WeightLayout::new(&file, decl, sources, limits)?);
     }
+    used.extend(checkpoint.tensors().map(|info| &info.name).filter(|name| config.leaves_out(name)).cloned());
     refuse_unused(checkpoint, architecture, &used)?;
     Ok(Built { model, config, weights, settings })
 }

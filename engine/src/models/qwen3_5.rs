@@ -42,24 +42,25 @@ const VALUE_HEADS: Key = Key::new("ssm.time_step_rank", "linear_num_value_heads"
 const VALUE_DIM: Key = Key::hf("linear_value_head_dim");
 const VALUE_COLS: Key = Key::gguf("ssm.inner_size");
 const INTERVAL: Key = Key::new("full_attention_interval", "full_attention_interval");
-/// Layers at the end that predict tokens further on.
+/// Layers behind the others that predict tokens further on.
 const PREDICTING: Key = Key::gguf("nextn_predict_layers");
 const HEADS: std::ops::RangeInclusive<u32> = 1..=1024;
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
-    keys.refuse(PREDICTING, "layers that predict tokens further on")?;
     let c = keys.decoder()?;
+    let predicting = keys.size(PREDICTING, 0..=c.layers - 1, Some(0))?;
+    let layers = c.layers - predicting;
     let delta = Mixer::DeltaNet(Delta { shape: heads(keys)?, taps: keys.size(TAPS, 2..=MAX_TAPS, Some(4))? });
     let interval = keys.size(INTERVAL, 1..=u32::MAX, Some(4))?;
-    let linear: Vec<bool> = match keys.kinds_of_layers(c.layers, &["full_attention", "linear_attention"])? {
+    let linear: Vec<bool> = match keys.kinds_of_layers(layers, &["full_attention", "linear_attention"])? {
         Some(kinds) => kinds.into_iter().map(|kind| kind == 1).collect(),
-        None => (1..=c.layers).map(|i| !i.is_multiple_of(interval)).collect(),
+        None => (1..=layers).map(|i| !i.is_multiple_of(interval)).collect(),
     };
     let layer = |linear| if linear { Layer { mixer: delta, ..Layer::FULL } } else { Layer::FULL };
     let block = Block { qk_norm: QkNorm::Heads, output_gate: true, ..c.block };
     // A quarter of a head is rotated where the model does not say. Texts have the same position on all three axes of images.
     let dims = if keys.says_rotated_part() { c.rope.dims } else { (c.head_dim / 8 * 2).max(2) };
-    Ok(Config { per_layer: linear.into_iter().map(layer).collect(), rope: RopeConfig { dims, ..c.rope }, block, ..c })
+    Ok(Config { layers, predicting, per_layer: linear.into_iter().map(layer).collect(), rope: RopeConfig { dims, ..c.rope }, block, ..c })
 }
 
 /// The heads of linear attention. GGUF files have value heads in another order, and the decay itself.

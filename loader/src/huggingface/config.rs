@@ -50,6 +50,11 @@ impl Entries {
         }
     }
 
+    /// Puts the settings of the language model of a larger one in the place of those around them; whether it is one.
+    pub(super) fn promote_language_model(&mut self) -> bool {
+        super::nested::promote_settings(&mut self.list)
+    }
+
     /// All of it, under `name` in messages.
     pub(super) fn finish(mut self, name: &str) -> Result<Metadata, LoadError> {
         if self.list.len() < MAX_ENTRIES / 2 {
