@@ -42,6 +42,8 @@ pub struct WeightDecl {
     pub cols: u32,
     /// Whether it keeps its published format or becomes f32.
     pub kind: WeightKind,
+    /// How many experts each tensor holds the rows, or elements, of, one after another; none for a tensor of its own.
+    pub experts: Option<u32>,
 }
 
 /// How a weight is stored.
@@ -168,7 +170,7 @@ impl Graph {
 
     /// Declares a matrix whose rows are those of `tensors` in order. Declaring the same again gives the same weight.
     pub fn matrix(&self, tensors: &[(&'static str, u32)], cols: u32) -> WeightId {
-        self.declare(WeightDecl { layer: self.layer.get(), tensors: tensors.to_vec(), cols, kind: WeightKind::Matrix })
+        self.declare(WeightDecl { layer: self.layer.get(), tensors: tensors.to_vec(), cols, kind: WeightKind::Matrix, experts: None })
     }
 
     /// Declares a vector of `len` elements.
@@ -180,7 +182,21 @@ impl Graph {
     pub fn joined_vector(&self, tensors: &[(&'static str, u32)]) -> WeightId {
         // A sum that does not fit gives a length that no operator asks for.
         let cols = tensors.iter().fold(0, |sum: u32, (_, len)| sum.saturating_add(*len));
-        self.declare(WeightDecl { layer: self.layer.get(), tensors: tensors.to_vec(), cols, kind: WeightKind::Vector })
+        self.declare(WeightDecl { layer: self.layer.get(), tensors: tensors.to_vec(), cols, kind: WeightKind::Vector, experts: None })
+    }
+
+    /// Declares the matrices of a layer's experts: the rows of `tensors` (names and rows of an expert) in order, each with those of
+    /// all experts.
+    pub fn expert_matrices(&self, tensors: &[(&'static str, u32)], cols: u32, experts: u32) -> WeightId {
+        let (layer, tensors) = (self.layer.get(), tensors.to_vec());
+        self.declare(WeightDecl { layer, tensors, cols, kind: WeightKind::Matrix, experts: Some(experts) })
+    }
+
+    /// Declares vectors of a layer's experts in the same way.
+    pub fn expert_vectors(&self, tensors: &[(&'static str, u32)], experts: u32) -> WeightId {
+        let cols = tensors.iter().fold(0, |sum: u32, (_, len)| sum.saturating_add(*len)).saturating_mul(experts);
+        let (layer, tensors) = (self.layer.get(), tensors.to_vec());
+        self.declare(WeightDecl { layer, tensors, cols, kind: WeightKind::Vector, experts: Some(experts) })
     }
 
     fn declare(&self, mut decl: WeightDecl) -> WeightId {
@@ -219,7 +235,7 @@ impl Graph {
 
     /// Declares filters of convolutions: `taps` elements for each of `channels`.
     pub fn filters(&self, name: &'static str, channels: u32, taps: u32) -> WeightId {
-        self.declare(WeightDecl { layer: self.layer.get(), tensors: vec![(name, channels)], cols: taps, kind: WeightKind::Filters })
+        self.declare(WeightDecl { layer: self.layer.get(), tensors: vec![(name, channels)], cols: taps, kind: WeightKind::Filters, experts: None })
     }
 
     /// Declares recurrent state of `elems` elements a sequence and returns its number.

@@ -35,12 +35,14 @@ pub struct SourceTensor {
     pub shift: f32,
     /// What it becomes on the way; none to stay as it is.
     pub quantise: Option<QuantType>,
+    /// Whether it has the rows of one expert, where its weight has those of several.
+    pub of_one: bool,
 }
 
 impl SourceTensor {
     /// A tensor that stays as it is.
     pub fn new(info: TensorInfo, transform: Transform) -> Self {
-        Self { info, transform, shift: 0.0, quantise: None }
+        Self { info, transform, shift: 0.0, quantise: None, of_one: false }
     }
 
     /// The format of its rows on the device.
@@ -60,6 +62,8 @@ pub struct WeightLayout {
     pub cols: u32,
     /// The tensors whose rows are joined.
     pub sources: Vec<SourceTensor>,
+    /// Rows that each of them gives, or elements.
+    rows: Vec<u32>,
     /// Parts in the order of their rows.
     pub parts: Vec<PartLayout>,
 }
@@ -146,33 +150,26 @@ impl WeightLayout {
     /// # Errors
     /// [`WeightError::Shape`], [`WeightError::Format`], [`WeightError::Row`].
     pub fn new(file: &str, decl: &WeightDecl, sources: Vec<SourceTensor>, limits: &DeviceLimits) -> Result<Self, WeightError> {
-        let names: Vec<&str> = sources.iter().map(|s| s.info.name.as_str()).collect();
-        let mut layout = Self { label: names.join(" + "), kind: decl.kind, cols: decl.cols, parts: Vec::new(), sources: Vec::new() };
-        for (source, &(_, rows)) in sources.iter().zip(&decl.tensors) {
-            let expected = match decl.kind {
-                WeightKind::Matrix | WeightKind::Filters => vec![u64::from(rows), u64::from(decl.cols)],
-                WeightKind::Vector => vec![u64::from(rows)],
-            };
-            let tensor = source.info.name.clone();
-            // Libraries give filters that each see one channel a dimension of 1 for it.
-            let of_one_channel = [u64::from(rows), 1, u64::from(decl.cols)];
-            if source.info.shape != expected && !(decl.kind == WeightKind::Filters && source.info.shape == of_one_channel) {
-                return Err(WeightError::Shape { file: file.into(), tensor, expected, got: source.info.shape.clone() });
+        let mut layout =
+            Self { label: String::new(), kind: decl.kind, cols: decl.cols, parts: Vec::new(), sources: Vec::new(), rows: Vec::new() };
+        let mut names: Vec<&str> = Vec::new();
+        let mut tensors = decl.tensors.iter();
+        let (mut own, mut left) = (0, 0);
+        for source in &sources {
+            if left == 0 {
+                let Some((_, rows)) = tensors.next() else { break };
+                names.push(&source.info.name);
+                (own, left) = (*rows, if source.of_one { decl.experts.unwrap_or(1) } else { 1 });
             }
-            let dtype = source.info.dtype;
-            let usable = match decl.kind {
-                WeightKind::Matrix => formats::of(dtype).is_some(),
-                WeightKind::Vector | WeightKind::Filters => formats::is_plain(dtype),
-            };
-            if !usable {
-                let can = formats::names(decl.kind != WeightKind::Matrix);
-                return Err(WeightError::Format { file: file.into(), tensor, dtype: dtype.name(), can });
-            }
+            left -= 1;
+            check_source(file, decl, source, own)?;
+            layout.rows.push(if source.of_one { own } else { own.saturating_mul(decl.experts.unwrap_or(1)) });
         }
+        layout.label = names.join(" + ");
         layout.sources = sources;
         match decl.kind {
-            WeightKind::Vector => layout.parts.push(vector_part(decl, decl.cols.into())),
-            WeightKind::Filters => layout.parts.push(vector_part(decl, channels(decl) * u64::from(decl.cols))),
+            WeightKind::Vector => layout.parts.push(vector_part(layout.sources.len(), decl.cols.into())),
+            WeightKind::Filters => layout.parts.push(vector_part(layout.sources.len(), channels(decl) * u64::from(decl.cols))),
             WeightKind::Matrix => layout.split(decl, limits)?,
         }
         Ok(layout)
@@ -182,7 +179,7 @@ impl WeightLayout {
         let blocks = u64::from(decl.cols.div_ceil(BLOCK));
         let limit = limits.max_binding.min(limits.max_buffer);
         let mut first_row = 0;
-        for (i, &(_, rows)) in decl.tensors.iter().enumerate() {
+        for (i, rows) in self.rows.clone().into_iter().enumerate() {
             let Some(format) = self.sources[i].format() else { continue };
             let info = formats::info(format);
             let (quants, scales, codebook) = (16 * info.vectors(blocks), 4 * info.words(blocks), 4 * info.codebook.len() as u64);
@@ -238,9 +235,28 @@ fn channels(decl: &WeightDecl) -> u64 {
     decl.tensors.iter().map(|(_, rows)| u64::from(*rows)).sum()
 }
 
+/// Checks the shape and the type of a tensor that has `rows` rows, or elements, of each expert.
+fn check_source(file: &str, decl: &WeightDecl, source: &SourceTensor, rows: u32) -> Result<(), WeightError> {
+    let SourceTensor { info, transform, .. } = source;
+    let own = transform.published(rows, (decl.kind != WeightKind::Vector).then_some(decl.cols));
+    let of_all = decl.experts.filter(|_| !source.of_one).map(u64::from);
+    let expected: Vec<u64> = of_all.into_iter().chain(own).collect();
+    let tensor = || info.name.clone();
+    // Libraries give filters that each see one channel a dimension of 1 for it.
+    let of_one_channel = [u64::from(rows), 1, u64::from(decl.cols)];
+    if info.shape != expected && !(decl.kind == WeightKind::Filters && info.shape == of_one_channel) {
+        return Err(WeightError::Shape { file: file.into(), tensor: tensor(), expected, got: info.shape.clone() });
+    }
+    let of_blocks = decl.kind == WeightKind::Matrix && transform.keeps_rows();
+    if if of_blocks { formats::of(info.dtype).is_some() } else { formats::is_plain(info.dtype) } {
+        return Ok(());
+    }
+    Err(WeightError::Format { file: file.into(), tensor: tensor(), dtype: info.dtype.name(), can: formats::names(!of_blocks) })
+}
+
 /// A vector is one part of f32, padded with zeros to whole `vec4<f32>`; filters one after the other are one, too.
-fn vector_part(decl: &WeightDecl, elems: u64) -> PartLayout {
+fn vector_part(sources: usize, elems: u64) -> PartLayout {
     let quant_bytes = elems.next_multiple_of(4) * 4;
-    let pieces = (0..decl.tensors.len()).map(|source| (source, 0, 1)).collect();
+    let pieces = (0..sources).map(|source| (source, 0, 1)).collect();
     PartLayout { first_row: 0, rows: 1, format: Weight::F32, quant_bytes, scale_bytes: 0, pieces }
 }

@@ -21,10 +21,14 @@ struct Params {
 
 // Invocations of a workgroup.
 override WG: u32 = 128u;
-// f: 0 SiLU, 1 GELU by tanh, 2 GELU by erf, 3 the square of ReLU.
+// f: 0 SiLU, 1 GELU by tanh, 2 GELU by erf, 3 the square of ReLU, 4 the clamped swish of gpt-oss.
 override ACTIVATION: u32 = 0u;
 // Whether there is another factor.
 override GATED: bool = true;
+
+// Of the clamped swish: f(v) = c / (1 + exp(-1.702 c)) with c = min(v, 7), times 1 + the other factor within 7 of zero.
+const SWISH_SLOPE: f32 = 1.702;
+const SWISH_LIMIT: f32 = 7.0;
 
 // v / (1 + exp(-t)). exp(-|t|) cannot overflow, whatever the sign of t.
 fn logistic_share(v: f32, t: f32) -> f32 {
@@ -60,11 +64,23 @@ fn activated(v: f32) -> f32 {
         case 2u: {
             return gelu_erf(v);
         }
-        default: {
+        case 3u: {
             let positive = max(v, 0.0);
             return positive * positive;
         }
+        default: {
+            let c = min(v, SWISH_LIMIT);
+            return logistic_share(c, SWISH_SLOPE * c);
+        }
     }
+}
+
+// What f is multiplied with.
+fn other_factor(v: f32) -> f32 {
+    if ACTIVATION == 4u {
+        return clamp(v, -SWISH_LIMIT, SWISH_LIMIT) + 1.0;
+    }
+    return v;
 }
 
 @compute @workgroup_size(WG)
@@ -82,7 +98,7 @@ fn main(
     let source = row * params.x_stride + i;
     var result = activated(x[source]);
     if GATED {
-        result *= x[source + params.n];
+        result *= other_factor(x[source + params.n]);
     }
     y[row * params.y_stride + i] = result;
 }

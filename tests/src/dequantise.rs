@@ -30,7 +30,7 @@ pub fn for_each_rows(checkpoint: &Checkpoint, name: &str, mut each: impl FnMut(&
         [rows, cols] => (rows as u32, cols as u32, WeightKind::Matrix),
         _ => panic!("{name} is neither vector nor matrix"),
     };
-    let decl = WeightDecl { layer: None, tensors: vec![("weights", rows)], cols, kind };
+    let decl = WeightDecl { layer: None, tensors: vec![("weights", rows)], cols, kind, experts: None };
     let source = SourceTensor::new(info, Transform::None);
     let layout = WeightLayout::new("a file", &decl, vec![source], &executor.device().limits).expect("a layout");
     let bound: Vec<_> = layout.parts.iter().map(|part| bind(&mut executor, part, cols)).collect();

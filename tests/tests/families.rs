@@ -28,7 +28,6 @@ const UNSUPPORTED: &[(&str, [Option<&str>; 2])] = &[
     ("lfm2_moe", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("ministral3", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("nomic_bert", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("qwen3_moe", [Some(UNKNOWN), Some(UNKNOWN)]),
 ];
 
 /// What is said of an architecture that no family has.

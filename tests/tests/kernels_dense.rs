@@ -16,6 +16,11 @@ macro_rules! for_each_format {
                 }
 
                 #[test]
+                fn experts() {
+                    check_listed(|device| dense::experts(device, Weight::$format));
+                }
+
+                #[test]
                 fn matmul() {
                     check_listed(|_| dense::matmul(Weight::$format));
                 }
@@ -69,6 +74,16 @@ for_each_format! {
     nf4_weights: Nf4,
     f8_e4m3_weights: F8E4m3,
     f8_e5m2_weights: F8E5m2,
+}
+
+#[test]
+fn route() {
+    check_listed(|_| dense::route());
+}
+
+#[test]
+fn mix_experts() {
+    check_listed(|_| dense::mix_experts());
 }
 
 #[test]

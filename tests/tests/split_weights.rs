@@ -72,7 +72,7 @@ fn load(configuration: &Configuration, gpu: &mut GpuExecutor, tokens: u32) -> Lo
     let limits = configuration.device.limits;
     let checkpoint = checkpoint();
     let source = SourceTensor::new(checkpoint.tensor("table").unwrap().clone(), Transform::None);
-    let decl = WeightDecl { layer: None, tensors: vec![("table", VOCAB)], cols: COLS, kind: WeightKind::Matrix };
+    let decl = WeightDecl { layer: None, tensors: vec![("table", VOCAB)], cols: COLS, kind: WeightKind::Matrix, experts: None };
     let layout = WeightLayout::new("table.gguf", &decl, vec![source], &limits).unwrap();
     assert_eq!(layout.parts.len(), 3, "300 MiB in bindings of 128 MiB");
     let bounds = Bounds { rows: tokens, outputs: tokens, context: 1, sequences: 1 };

@@ -15,9 +15,11 @@ use crate::{
     },
 };
 
+mod experts;
 mod rows;
 mod weights;
 
+pub use experts::{ExpertProduct, Mixture, Routing};
 pub use rows::{Addition, Gate, Gathering, LogitScaling, Normalisation, RangeNormalisation};
 pub use weights::{Scales, WeightData};
 
@@ -116,8 +118,28 @@ impl Product {
             self.format,
             reduce,
             constants,
-            matvec::Params { rows: self.rows, cols: self.cols, blocks: weights.blocks, x_stride, y_stride, y_offset: self.y_offset },
-            matvec::Bindings { x: Operand::new(&x), quants: weights.quants(), scales: weights.scales(), y, bias: Operand::new(&bias) },
+            matvec::Params {
+                rows: self.rows,
+                cols: self.cols,
+                blocks: weights.blocks,
+                x_stride,
+                y_stride,
+                y_offset: self.y_offset,
+                outputs: self.rows,
+                used: 1,
+                x_each: 1,
+                chosen_stride: 1,
+                expert_rows: 1,
+                tensor_rows: 1,
+            },
+            matvec::Bindings {
+                x: Operand::new(&x),
+                quants: weights.quants(),
+                scales: weights.scales(),
+                y,
+                bias: Operand::new(&bias),
+                chosen: Operand::new(&[0u32]),
+            },
             [groups_x, groups_y, self.x_rows],
         );
         let label = format!("{}, {lanes} lanes for {rows} rows", self.label());
@@ -263,6 +285,8 @@ pub fn small(subgroup_max: u32) -> Vec<Case> {
         Gathering { rows: 9, count: 5, cols: 70 }.case(),
         Addition { rows: 3, cols: 130, scale: 0.5 }.case(),
         LogitScaling { rows: 3, cols: 130, scale: 0.5, cap: Some(2.0), magnitude: 8.0 }.case(),
+        Routing { tokens: 3, experts: [4, 70], sigmoid: false, biased: false, renormalise: true, magnitude: 4.0 }.case(),
+        Mixture { tokens: 3, used: 4, cols: 130, magnitude: 2.0 }.case(),
     ];
     cases.extend(Activation::ALL.iter().map(|&activation| Gate { activation, gated: true, rows: 3, cols: 130, magnitude: 4.0 }.case()));
     for &reduce in Reduce::ALL {
@@ -277,6 +301,8 @@ pub fn small(subgroup_max: u32) -> Vec<Case> {
         );
         let few = Product::new(format, 2, 19, whole_blocks(format, 576));
         cases.extend(Reduce::ALL.iter().map(|&reduce| few.matvec(reduce, subgroup_max.max(32), 2)));
+        let chosen = ExpertProduct { tensors: [2, 11], ..ExpertProduct::new(format, 2, [3, 5], 11, whole_blocks(format, 96)) };
+        cases.extend(Reduce::ALL.iter().map(|&reduce| chosen.case(reduce, subgroup_max.max(32), 2)));
         let many = Product::new(format, 35, 37, whole_blocks(format, 160));
         cases.extend(Tile::ALL.iter().map(|&tile| many.matmul(tile, 32)));
     }

@@ -4,14 +4,17 @@
 use parhelion_shaders::{
     Call, Kernel, activate, attention_decode, attention_prefill,
     axes::{Delta, Kv, Reduce, Sinks, Tile, Weight},
-    delta_net, gate_heads, matmul, matvec, rope_kv, scale_logits, short_conv,
+    delta_net, gate_heads, matmul, matvec, rope_kv, route, scale_logits, short_conv,
 };
 
 use super::{
     Case, KernelCheck,
     attention::{AttentionSetup, Norms},
     check::mixed_samplers,
-    dense::{Addition, Embedding, Gate, Gathering, LogitScaling, Normalisation, Product, RangeNormalisation, Scales},
+    dense::{
+        Addition, Embedding, ExpertProduct, Gate, Gathering, LogitScaling, Mixture, Normalisation, Product, RangeNormalisation, Routing,
+        Scales,
+    },
     quantise::Quantisation,
     run::run_all,
     state::{small_convolution, small_dropping, small_gating, small_recurrence},
@@ -85,6 +88,11 @@ pub(super) fn case_of<B>(call: &Call<B>) -> Option<Case> {
         "matvec" => {
             let used = matvec::constants(call);
             let cols = if used.ragged { 300 } else { 320 };
+            if used.experts {
+                let product = ExpertProduct::new(Weight::of(kernel)?, 2, [3, 5], 37, cols);
+                let product = ExpertProduct { tensors: [2, 37], bias: used.with_bias, ..product };
+                return Some(with_constants_of(call, product.case(Reduce::of(kernel)?, used.lanes, used.rows)));
+            }
             Product { bias: used.with_bias, ..Product::new(Weight::of(kernel)?, 2, 37, cols) }.matvec(
                 Reduce::of(kernel)?,
                 used.lanes,
@@ -109,13 +117,22 @@ pub(super) fn case_of<B>(call: &Call<B>) -> Option<Case> {
         }
         "gate_heads" => small_gating(Reduce::of(kernel)?, gate_heads::constants(call).normed),
         "drop_gates" => small_dropping(),
+        "mix_experts" => Mixture { tokens: 3, used: 4, cols: 130, magnitude: 2.0 }.case(),
+        "route" => {
+            let route::Constants { experts, used, sigmoid, biased, renormalise, .. } = route::constants(call);
+            Routing { tokens: 3, experts: [used, experts], sigmoid, biased, renormalise, magnitude: 4.0 }.case()
+        }
         "logits_process" => mixed_samplers().process(),
         "sample" => mixed_samplers().sample(),
         "quantise" | "quantise_k" => quantisation_of(kernel)?.case()?,
         _ => around_the_cache(call)?,
     };
-    // The same constants make the same pipeline.
-    Some(Case { call: Call { constants: call.constants.clone(), ..case.call }, ..case })
+    Some(with_constants_of(call, case))
+}
+
+/// The same constants make the same pipeline.
+fn with_constants_of<B>(call: &Call<B>, case: Case) -> Case {
+    Case { call: Call { constants: call.constants.clone(), ..case.call }, ..case }
 }
 
 /// Blocks of every kind that is hard.

@@ -46,8 +46,11 @@ pub(crate) async fn in_gguf(checkpoint: &Checkpoint) -> Result<GgufModel, ModelE
     let no_form = |what: String| ModelError::NoGguf { file: checkpoint.name().to_owned(), what };
     let mut tensors = Vec::new();
     for (decl, layout) in built.model.weights.iter().zip(&built.weights) {
+        if decl.experts.is_some() {
+            return Err(no_form(format!("`{}`: the weights of experts; run the model with --quant", layout.label)));
+        }
         for (&(engine, _), source) in decl.tensors.iter().zip(&layout.sources) {
-            let published = resolve(family, Dialect::Gguf, engine);
+            let published = resolve(family, Dialect::Gguf, engine, decl.layer, &|_| false);
             let transform = match (source.transform, published.reorder) {
                 (Transform::None, Reorder::None) | (Transform::InterleavedHeads { .. }, Reorder::InterleavedHeads) => Transform::None,
                 (Transform::None, Reorder::InterleavedHeads) => Transform::IntoInterleavedHeads { head_dim: built.config.head_dim },
@@ -74,7 +77,7 @@ pub(crate) async fn in_gguf(checkpoint: &Checkpoint) -> Result<GgufModel, ModelE
     if let Some(what) = difference(family, &built.config, &entries, &tensors)? {
         return Err(no_form(format!("its {what} are not those of other `{architecture}` models, and GGUF has no settings for them")));
     }
-    let output = resolve(family, Dialect::Gguf, "output").tensor(None);
+    let output = resolve(family, Dialect::Gguf, "output", None, &|_| false).tensor(None);
     Ok(GgufModel {
         entries,
         tied: tensors.iter().all(|tensor| tensor.name != output),

@@ -3,6 +3,7 @@
 
 use super::{
     Config, Name, Reorder,
+    experts::{self, Experts},
     mixers::{self, Delta},
 };
 use crate::{
@@ -31,6 +32,8 @@ pub struct Block {
     pub joined: Joined,
     /// Whether each query head is published with a gate of its output behind it.
     pub output_gate: bool,
+    /// The experts of layers that have some in place of a feed-forward block.
+    pub experts: Option<Experts>,
 }
 
 /// Which ends of a block are normalised.
@@ -104,6 +107,8 @@ pub struct Layer {
     pub positions: Positions,
     /// How tokens learn of others.
     pub mixer: Mixer,
+    /// Whether it has experts in place of a feed-forward block.
+    pub experts: bool,
 }
 
 /// How the tokens of a layer learn of others.
@@ -133,7 +138,7 @@ pub enum Positions {
 
 impl Layer {
     /// A layer that sees everything.
-    pub const FULL: Self = Self { window: None, positions: Positions::Rotary, mixer: Mixer::Attention };
+    pub const FULL: Self = Self { window: None, positions: Positions::Rotary, mixer: Mixer::Attention, experts: false };
 }
 
 /// Tensors by the names that most families give them. `ffn.norm` is named as by families that normalise what a block is given alone.
@@ -220,7 +225,10 @@ pub(super) fn build(g: &Graph, c: &Config) {
             Mixer::ShortConv { taps } => mixers::short_conv(g, c, h, taps),
             Mixer::DeltaNet(delta) => mixers::delta_net(g, c, h, &delta),
         });
-        stream.block("ffn.norm", "ffn.post_norm", |h| feed_forward(g, c, h));
+        stream.block("ffn.norm", "ffn.post_norm", |h| match &c.block.experts {
+            Some(experts) if layer.experts => experts::feed_forward(g, c, experts, h),
+            _ => feed_forward(g, c, h),
+        });
     }
     g.outside_layers();
     let h = g.gather_outputs(stream.normalised("norm"));

@@ -2,6 +2,8 @@
 //!
 //! To add one: a file with a [`Family`] (configuration from metadata, names, `build`), its line in [`FAMILIES`], and a test.
 
+use std::collections::HashSet;
+
 use parhelion_loader::{Checkpoint, Dialect, LoadError, Value, closest};
 
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
 mod config;
 mod convert;
 mod decoder;
+mod experts;
 mod gemma;
 mod gemma2;
 mod gemma3;
@@ -29,8 +32,10 @@ mod phi3;
 mod qwen2;
 mod qwen3;
 mod qwen3_5;
+mod qwen3_moe;
 mod rope_tensors;
 mod smollm3;
+mod transform;
 
 pub use config::{Config, Keys};
 pub(crate) use convert::{GgufTensor, in_gguf};
@@ -38,7 +43,9 @@ pub use decoder::{Biases, Block, Joined, Layer, Mixer, Norms, Positions, QkNorm,
 pub use mixers::Delta;
 use rope_tensors::{is_rope_tensor, scaling_of_tensors};
 
-pub use names::{Name, Published, Reorder, Transform};
+pub use experts::Experts;
+pub use names::{Name, Published, Reorder};
+pub use transform::Transform;
 
 /// Every family, in the order in which `parhelion` lists them.
 pub static FAMILIES: &[&Family] = &[
@@ -46,6 +53,7 @@ pub static FAMILIES: &[&Family] = &[
     &mistral::FAMILY,
     &qwen2::FAMILY,
     &qwen3::FAMILY,
+    &qwen3_moe::FAMILY,
     &smollm3::FAMILY,
     &gemma::FAMILY,
     &gemma2::FAMILY,
@@ -172,7 +180,7 @@ pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options:
     let settings = keys.in_gguf(family.gguf);
     config.context = config.stretched_context();
     let graph = Graph::new();
-    let mut used: Vec<String> = Vec::new();
+    let mut used: HashSet<String> = HashSet::new();
     let mut tied = false;
     for name in family.names.iter().copied().flatten() {
         let tensor = name.published(dialect).tensor(None);
@@ -180,7 +188,7 @@ pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options:
         if let Some(other) = name.or.filter(|_| config.tied.unwrap_or(absent)) {
             graph.tie(name.engine, other);
             tied = true;
-            used.push(tensor); // some repositories store the tied copy too
+            used.insert(tensor); // some repositories store the tied copy too
         }
     }
     let planned = options.context.map_or(config.context, |context| context.clamp(1, config.context.max(1)));
@@ -189,19 +197,19 @@ pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options:
     let mut weights = Vec::with_capacity(model.weights.len());
     for decl in &model.weights {
         let mut sources = Vec::with_capacity(decl.tensors.len());
-        for &(engine, _) in &decl.tensors {
-            let published = resolve(family, dialect, engine);
-            let tensor = published.tensor(decl.layer);
-            let info = checkpoint.tensor(&tensor)?.clone();
-            used.push(tensor);
-            let transform = match published.reorder {
-                Reorder::None => Transform::None,
-                Reorder::InterleavedHeads => Transform::InterleavedHeads { head_dim: config.head_dim },
-            };
-            let in_gguf = resolve(family, Dialect::Gguf, engine).tensor(decl.layer);
-            let quantise = quant.filter(|_| decl.kind == WeightKind::Matrix);
-            let quantise = quantise.and_then(|quant| quant.type_of(&in_gguf, info.dtype, &info.shape, tied));
-            sources.push(SourceTensor { info, transform, shift: published.shift, quantise });
+        for &(engine, rows) in &decl.tensors {
+            let published = resolve(family, dialect, engine, decl.layer, &has_tensor);
+            let transform = published.reorder.transform(config.head_dim, rows);
+            let in_gguf = resolve(family, Dialect::Gguf, engine, decl.layer, &|_| false).tensor(decl.layer);
+            let quant = quant.filter(|_| decl.kind == WeightKind::Matrix);
+            for tensor in published.tensors(decl.layer, decl.experts) {
+                let info = checkpoint.tensor(&tensor)?.clone();
+                used.insert(tensor);
+                let shape = [u64::from(rows), u64::from(decl.cols)];
+                let quantise = quant.and_then(|quant| quant.type_of(&in_gguf, info.dtype, &shape, tied));
+                let of_one = decl.experts.is_some() && published.one_an_expert();
+                sources.push(SourceTensor { quantise, of_one, shift: published.shift, ..SourceTensor::new(info, transform) });
+            }
         }
         weights.push(WeightLayout::new(&file, decl, sources, limits)?);
     }
@@ -219,17 +227,19 @@ fn family_of(architecture: &str, file: &str) -> Result<&'static Family, ModelErr
     Err(ModelError::Architecture { file: file.into(), architecture: architecture.into(), closest, known: known.join(", ") })
 }
 
-/// The tensor of an engine name; one of that name where no table has it, which the lookup that follows then names as missing.
-fn resolve(family: &Family, dialect: Dialect, engine: &'static str) -> Published {
-    let name = family.names.iter().copied().flatten().find(|name| name.engine == engine);
-    name.map_or(Published::plain(engine), |name| *name.published(dialect))
+/// The tensor of an engine name: of those that the tables have for it, the first that is there, or else the first; one of that name
+/// where no table has it, which the lookup that follows then names as missing.
+fn resolve(family: &Family, dialect: Dialect, engine: &'static str, layer: Option<u32>, is_there: &dyn Fn(&str) -> bool) -> Published {
+    let names = || family.names.iter().copied().flatten().filter(|name| name.engine == engine).map(|name| *name.published(dialect));
+    let there = names().find(|published| is_there(&published.tensor_of(layer, 0)));
+    there.or_else(|| names().next()).unwrap_or(Published::plain(engine))
 }
 
 /// The end of names of tensors that older versions of `transformers` stored, and that follow from the configuration.
 const COMPUTED: &str = ".rotary_emb.inv_freq";
 
-fn refuse_unused(checkpoint: &Checkpoint, architecture: &str, used: &[String]) -> Result<(), ModelError> {
-    let known = |name: &str| used.iter().any(|used| used == name) || is_rope_tensor(name) || name.ends_with(COMPUTED);
+fn refuse_unused(checkpoint: &Checkpoint, architecture: &str, used: &HashSet<String>) -> Result<(), ModelError> {
+    let known = |name: &str| used.contains(name) || is_rope_tensor(name) || name.ends_with(COMPUTED);
     let unused: Vec<&str> = checkpoint.tensors().map(|info| info.name.as_str()).filter(|name| !known(name)).collect();
     if unused.is_empty() {
         return Ok(());

@@ -1,8 +1,8 @@
 //! Which tensors a family's weights are, in both dialects, and how their rows lie there.
 
-use parhelion_loader::{DType, Dialect};
+use parhelion_loader::Dialect;
 
-use crate::formats;
+use super::Transform;
 
 /// One row of a family's name table.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,8 @@ pub struct Name {
 /// A tensor as one dialect publishes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Published {
-    /// Its name; `{i}` stands for the layer.
+    /// Its name; `{i}` stands for the layer. `{e}` stands for the expert, where each has a tensor of its own; without it one tensor has
+    /// those of all, `[experts, rows, cols]`.
     pub name: &'static str,
     /// How its rows, or the elements of a vector, are reordered.
     pub reorder: Reorder,
@@ -37,6 +38,11 @@ impl Name {
     /// The same with the rows of GGUF files reordered.
     pub const fn gguf_rows(self, reorder: Reorder) -> Self {
         Self { gguf: Published { reorder, ..self.gguf }, ..self }
+    }
+
+    /// The same with the rows of repositories in another order.
+    pub const fn hf_rows(self, reorder: Reorder) -> Self {
+        Self { hf: Published { reorder, ..self.hf }, ..self }
     }
 
     /// The same vector, to each element of which `shift` is to be added where repositories publish it.
@@ -65,7 +71,27 @@ impl Published {
     pub(super) fn tensor(&self, layer: Option<u32>) -> String {
         self.name.replace("{i}", &layer.unwrap_or_default().to_string())
     }
+
+    /// Whether each expert has a tensor of its own.
+    pub(super) fn one_an_expert(&self) -> bool {
+        self.name.contains(EXPERT)
+    }
+
+    /// The tensors that make it: one, or one for each expert.
+    pub(super) fn tensors(&self, layer: Option<u32>, experts: Option<u32>) -> Vec<String> {
+        match experts.filter(|_| self.one_an_expert()) {
+            Some(experts) => (0..experts).map(|expert| self.tensor_of(layer, expert)).collect(),
+            None => vec![self.tensor(layer)],
+        }
+    }
+
+    /// The tensor of one expert.
+    pub(super) fn tensor_of(&self, layer: Option<u32>, expert: u32) -> String {
+        self.tensor(layer).replace(EXPERT, &expert.to_string())
+    }
 }
+
+const EXPERT: &str = "{e}";
 
 /// How a file orders the rows of a matrix or the elements of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,54 +101,23 @@ pub enum Reorder {
     /// Rows of each head alternate between its two halves, so that RoPE pairs are neighbours; the engine pairs row `i` with
     /// row `i + head_dim / 2`. GGUF files of architecture `llama` do this to Q and K.
     InterleavedHeads,
+    /// Every other row of a tensor that has those of two, from row 0 or 1 on.
+    Alternate(u32),
+    /// Columns are the rows.
+    Transposed,
+    /// Both.
+    TransposedAlternate(u32),
 }
 
-/// [`Reorder`] with the model's sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transform {
-    /// Rows stay where they are.
-    None,
-    /// See [`Reorder::InterleavedHeads`].
-    InterleavedHeads {
-        /// Rows of a head, even.
-        head_dim: u32,
-    },
-    /// From the engine's order to that of [`Reorder::InterleavedHeads`]: for files that are written.
-    IntoInterleavedHeads {
-        /// Rows of a head, even.
-        head_dim: u32,
-    },
-}
-
-impl Transform {
-    /// The elements of a published vector of plain numbers in their new order, with `shift` added.
-    pub(crate) fn vector(self, dtype: DType, bytes: &[u8], shift: f32) -> Vec<f32> {
-        let published: Vec<f32> = formats::to_f32(dtype, bytes).collect();
-        let order = (0..published.len()).map(|i| self.source_row(i as u32) as usize);
-        order.filter_map(|i| Some(published.get(i)? + shift)).collect()
-    }
-
-    /// Rows are reordered within groups of this many.
-    pub fn granule(self) -> u32 {
+impl Reorder {
+    /// The reordering of heads of `head_dim` rows, or of a weight with `rows` rows of an expert.
+    pub(super) fn transform(self, head_dim: u32, rows: u32) -> Transform {
         match self {
-            Self::None => 1,
-            Self::InterleavedHeads { head_dim } | Self::IntoInterleavedHeads { head_dim } => head_dim,
-        }
-    }
-
-    /// The published row that becomes row `row`, both counted from the start of a granule.
-    pub fn source_row(self, row: u32) -> u32 {
-        match self {
-            Self::None => row,
-            Self::InterleavedHeads { head_dim } => {
-                let (head, within) = (row / head_dim * head_dim, row % head_dim);
-                let half = head_dim / 2;
-                head + (within % half) * 2 + within / half
-            }
-            Self::IntoInterleavedHeads { head_dim } => {
-                let (head, within) = (row / head_dim * head_dim, row % head_dim);
-                head + within % 2 * (head_dim / 2) + within / 2
-            }
+            Self::None => Transform::None,
+            Self::InterleavedHeads => Transform::InterleavedHeads { head_dim },
+            Self::Alternate(first) => Transform::Alternate { first },
+            Self::Transposed => Transform::Transposed { rows, step: 1, first: 0 },
+            Self::TransposedAlternate(first) => Transform::Transposed { rows, step: 2, first },
         }
     }
 }

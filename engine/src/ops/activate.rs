@@ -2,12 +2,15 @@
 
 use parhelion_shaders::activate as kernel;
 
-use super::{Operator, TwinArgs, grid, twin};
+use super::{Operator, TwinArgs, experts::each, grid, twin};
 use crate::{
     graph::{Graph, ValueId},
     recorder::Recorder,
     shape::Shape,
 };
+
+const SWISH_SLOPE: f32 = 1.702;
+const SWISH_LIMIT: f32 = 7.0;
 
 /// A function of one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +23,13 @@ pub enum Activation {
     GeluErf,
     /// max(v, 0)^2.
     ReluSquared,
+    /// c / (1 + exp(-1.702 c)) with c = min(v, 7); the other factor is kept within 7 of zero, and 1 is added to it (gpt-oss).
+    ClampedSwish,
 }
 
 impl Activation {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Silu, Self::GeluTanh, Self::GeluErf, Self::ReluSquared];
+    pub const ALL: &[Self] = &[Self::Silu, Self::GeluTanh, Self::GeluErf, Self::ReluSquared, Self::ClampedSwish];
 
     /// What the kernel calls it.
     pub(crate) fn code(self) -> u32 {
@@ -33,6 +38,7 @@ impl Activation {
             Self::GeluTanh => 1,
             Self::GeluErf => 2,
             Self::ReluSquared => 3,
+            Self::ClampedSwish => 4,
         }
     }
 
@@ -54,6 +60,18 @@ impl Activation {
                 v * if v >= 0.0 { 1.0 - beyond } else { beyond }
             }
             Self::ReluSquared => v.max(0.0) * v.max(0.0),
+            Self::ClampedSwish => {
+                let c = v.min(SWISH_LIMIT);
+                logistic_share(c, SWISH_SLOPE * c)
+            }
+        }
+    }
+
+    /// What the function of one number is multiplied with, from the other one.
+    fn factor(self, v: f32) -> f32 {
+        match self {
+            Self::ClampedSwish => v.clamp(-SWISH_LIMIT, SWISH_LIMIT) + 1.0,
+            _ => v,
         }
     }
 }
@@ -62,17 +80,24 @@ impl Activation {
 struct Activate {
     activation: Activation,
     gated: bool,
+    /// Where a row has the inputs of several experts: how many, and the columns of a result.
+    experts: Option<(u32, u32)>,
 }
 
 impl Graph {
     /// `f(gate) * up`, the gate being the first half of the columns: `[_, 2n] -> [_, n]`.
     pub fn gated(&self, gate_up: ValueId, activation: Activation) -> ValueId {
-        self.push(Activate { activation, gated: true }, "", &[gate_up])
+        self.push(Activate { activation, gated: true, experts: None }, "", &[gate_up])
+    }
+
+    /// The same for each of `used` experts of a token, as [`Graph::experts`] gives them, with `n` columns of results.
+    pub fn gated_experts(&self, gate_up: ValueId, (used, n): (u32, u32), activation: Activation) -> ValueId {
+        self.push(Activate { activation, gated: true, experts: Some((used, n)) }, "", &[gate_up])
     }
 
     /// `f(x)` element by element: the shape of `x`.
     pub fn activated(&self, x: ValueId, activation: Activation) -> ValueId {
-        self.push(Activate { activation, gated: false }, "", &[x])
+        self.push(Activate { activation, gated: false, experts: None }, "", &[x])
     }
 }
 
@@ -82,16 +107,23 @@ impl Operator for Activate {
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Option<Shape>, String> {
-        match inputs {
-            [x] if !self.gated => Ok(Some(*x)),
-            [x] if x.cols % 2 == 0 && x.cols > 0 => Ok(Some(Shape { rows: x.rows, cols: x.cols / 2 })),
-            [x] => Err(format!("the input is {x}: gate and up need the same number of columns")),
+        match (inputs, self.experts) {
+            ([x], Some((used, n))) => match (each(used, n.saturating_mul(2)), each(used, n)) {
+                (Some(cols), Some(results)) if x.cols == cols && n > 0 => Ok(Some(Shape { rows: x.rows, cols: results })),
+                _ => Err(format!("the input is {x} where {used} experts have gates and factors of {n} columns")),
+            },
+            ([x], None) if !self.gated => Ok(Some(*x)),
+            ([x], None) if x.cols % 2 == 0 && x.cols > 0 => Ok(Some(Shape { rows: x.rows, cols: x.cols / 2 })),
+            ([x], None) => Err(format!("the input is {x}: gate and up need the same number of columns")),
             _ => Err(format!("{} inputs where one is needed", inputs.len())),
         }
     }
 
     fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), String> {
-        let (x, y) = (recorder.input(0), recorder.output()?);
+        let (mut x, mut y) = (recorder.input(0), recorder.output()?);
+        if let Some((used, n)) = self.experts {
+            (x, y) = (x.of_experts(used, 2 * n), y.of_experts(used, n));
+        }
         let constants = kernel::Constants { activation: self.activation.code(), gated: self.gated, ..Default::default() };
         recorder.dispatch(kernel::call(
             constants,
@@ -115,7 +147,7 @@ pub(super) fn twin(args: &TwinArgs<'_>) -> Result<(), String> {
         let x = &x[row * stride..];
         y.iter_mut().zip(&x[..n]).for_each(|(y, v)| *y = activation.of(*v));
         if constants.gated {
-            y.iter_mut().zip(&x[n..2 * n]).for_each(|(y, up)| *y *= up);
+            y.iter_mut().zip(&x[n..2 * n]).for_each(|(y, up)| *y *= activation.factor(*up));
         }
     });
     Ok(())

@@ -80,7 +80,7 @@ impl Operator for Linear {
         let bias = self.bias.map(|(bias, _)| recorder.vector(bias));
         for part in recorder.weight(self.weight).to_vec() {
             if x.rows <= MATVEC_ROWS {
-                record_matvec(recorder, x, y, (part, bias))?;
+                record_matvec(recorder, x, y, (part, bias), None)?;
             } else {
                 record_matmul(recorder, x, y, (part, bias))?;
             }
@@ -90,9 +90,34 @@ impl Operator for Linear {
 }
 
 /// Rows of a weight matrix, and the bias of the whole matrix.
-type PartAndBias = (WeightPart, Option<BufferSlice>);
+pub(super) type PartAndBias = (WeightPart, Option<BufferSlice>);
 
-fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, (part, bias): PartAndBias) -> Result<(), String> {
+/// Which rows of a matrix make which results, where a router says so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChosenRows {
+    /// What the router gave.
+    pub chosen: Tensor,
+    /// Experts of a token.
+    pub used: u32,
+    /// Rows of results that are made of the same row of x.
+    pub x_each: u32,
+    /// Rows of an expert in each of the tensors that make the matrix.
+    pub expert_rows: u32,
+    /// Rows of all experts in each of them.
+    pub tensor_rows: u32,
+}
+
+/// Adds the dispatch of `matvec` for a row of results each in `y`. Without `rows` each has all rows of the part, in their order.
+///
+/// # Errors
+/// For more rows than a grid can hold.
+pub(super) fn record_matvec(
+    recorder: &mut Recorder<'_>,
+    x: Tensor,
+    y: Tensor,
+    (part, bias): PartAndBias,
+    rows_of: Option<ChosenRows>,
+) -> Result<(), String> {
     let defaults = matvec::Constants::default();
     // A group of lanes must be a multiple of every subgroup, unless it adds up without them.
     let lanes = match () {
@@ -103,7 +128,7 @@ fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, (part, bias)
     // How many rows are taken at once changes no sum.
     let rows = match () {
         () if recorder.software => 4,
-        () if part.rows >= TWO_ROWS_FROM && !recorder.reproducible => 2,
+        () if part.rows >= TWO_ROWS_FROM && rows_of.is_none() && !recorder.reproducible => 2,
         () => 1,
     };
     let constants = matvec::Constants {
@@ -112,10 +137,12 @@ fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, (part, bias)
         rows,
         ragged: !part.cols.is_multiple_of(BLOCK),
         with_bias: bias.is_some(),
+        experts: rows_of.is_some(),
         ..defaults
     };
     let group_rows = constants.wg / constants.lanes * constants.rows;
-    let [groups_x, groups_y, _] = grid(u64::from(part.rows), group_rows)?;
+    let outputs = if rows_of.is_some() { y.cols } else { part.rows };
+    let [groups_x, groups_y, _] = grid(u64::from(outputs), group_rows)?;
     recorder.dispatch_each(
         u64::from(group_rows) * u64::from(part.cols),
         matvec::call(
@@ -129,9 +156,22 @@ fn record_matvec(recorder: &mut Recorder<'_>, x: Tensor, y: Tensor, (part, bias)
                 x_stride: x.stride,
                 y_stride: y.stride,
                 y_offset: part.first_row,
+                outputs,
+                used: rows_of.map_or(1, |rows| rows.used),
+                x_each: rows_of.map_or(1, |rows| rows.x_each),
+                chosen_stride: rows_of.map_or(1, |rows| rows.chosen.stride),
+                expert_rows: rows_of.map_or(1, |rows| rows.expert_rows),
+                tensor_rows: rows_of.map_or(1, |rows| rows.tensor_rows),
             },
-            matvec::Bindings { x: x.slice, quants: part.quants, scales: part.scales, y: y.slice, bias: bias.unwrap_or(part.quants) },
-            [groups_x, groups_y, x.rows],
+            matvec::Bindings {
+                x: x.slice,
+                quants: part.quants,
+                scales: part.scales,
+                y: y.slice,
+                bias: bias.unwrap_or(part.quants),
+                chosen: rows_of.map_or(part.quants, |rows| rows.chosen.slice),
+            },
+            [groups_x, groups_y, y.rows],
         ),
     );
     Ok(())

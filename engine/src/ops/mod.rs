@@ -8,6 +8,8 @@
 //! | `rms_norm_columns` | `rms_norm_columns(qkv, [("attn.q_norm", q), ("attn.k_norm", kv)], eps)`: in place, each range for itself |
 //! | `add` | `add_scaled(x, delta, scale)`: in place |
 //! | `linear` | `linear(x, &[("attn.q", rows), ...])`: one weight of joined rows, one output `[_, sum of rows]`; `linear_with_bias` |
+//! | `experts` | `experts(x, &experts, &[("ffn.gate_exps", rows), ...], biases)`: each of a token's experts; `mix_experts` adds them up |
+//! | `route` | `route(logits, &Routing { used, .. }, Some("ffn.gate.bias"))`: a token's experts and their weights |
 //! | `activate` | `gated(gate_up, Activation::Silu)`: `[_, 2n] -> [_, n]`; `activated(x, Activation::GeluErf)` |
 //! | `scale_logits` | `scale_logits(logits, scale, Some(cap))`: in place |
 //! | `gather_rows` | `gather_outputs(x)`: `[Step, n] -> [Outputs, n]` |
@@ -25,6 +27,7 @@ mod attention_twin;
 pub(crate) mod blocks;
 pub mod delta_net;
 mod embed;
+pub mod experts;
 pub mod gate_heads;
 mod gather_rows;
 pub mod kv;
@@ -38,6 +41,7 @@ mod rms_norm;
 mod rms_norm_columns;
 pub mod rope_kv;
 pub mod rope_table;
+pub mod route;
 pub mod sample;
 mod scale_logits;
 pub mod short_conv;
@@ -110,11 +114,13 @@ pub static TWINS: &[(&str, Twin)] = &[
     ("logits_process", sample::process_twin),
     ("matmul", linear_twin::matmul),
     ("matvec", linear_twin::matvec),
+    ("mix_experts", experts::mix_twin),
     ("quantise", quantise::twin),
     ("quantise_k", quantise_k::twin),
     ("rms_norm", rms_norm::twin),
     ("rms_norm_columns", rms_norm_columns::twin),
     ("rope_kv", rope_kv::twin),
+    ("route", route::twin),
     ("sample", sample::sample_twin),
     ("scale_logits", scale_logits::twin),
     ("short_conv", short_conv::twin),

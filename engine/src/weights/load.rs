@@ -1,13 +1,16 @@
 //! Streams weights into their buffers: a chunk of rows is read, brought into the engine's layout on as many threads as there are,
 //! straight into the memory that the device copies from, and copied while the next chunk is read.
 
-use parhelion_loader::{Checkpoint, TensorInfo};
+use std::collections::HashMap;
+
+use parhelion_loader::Checkpoint;
 
 use super::{BLOCK, PartLayout, SourceTensor, WeightError, WeightLayout};
 use crate::{
     exec::{ExecError, Executor, LocalFuture},
     formats,
     graph::WeightKind,
+    models::Transform,
     pieces::Pieces,
     quantise::{Job, Planes, Stage},
     recorder::WeightPart,
@@ -112,7 +115,7 @@ impl Stream<'_> {
         let planes: Vec<Plane> = [Some(quants), scales].into_iter().flatten().collect();
         let mut filled = 0;
         for &(source, first, rows) in &part.pieces {
-            let rows = Rows { source: &layout.sources[source], part, blocks, first, count: rows };
+            let rows = Rows { source: &layout.sources[source], part, cols: layout.cols, blocks, first, count: rows };
             match (rows.source.quantise, buffers.scales) {
                 (Some(_), Some(scales)) => {
                     self.converted(&rows, Planes { quants: buffers.quants, scales, first_row: filled }).await?;
@@ -127,7 +130,7 @@ impl Stream<'_> {
     /// Rows of a tensor into the planes of a part, from its row `to` on.
     async fn rows(&mut self, rows: &Rows<'_>, planes: &[Plane], to: u32) -> Result<(), WeightError> {
         let (info, transform) = (&rows.source.info, rows.source.transform);
-        let row_bytes = info.row_bytes().max(1);
+        let row_bytes = transform.row_bytes(info, rows.cols).max(1);
         let granule = transform.granule();
         let most = ((CHUNK / row_bytes).min(u64::from(u32::MAX)) as u32 / granule * granule).max(granule);
         let mut done = 0;
@@ -135,7 +138,7 @@ impl Stream<'_> {
         while done < rows.count {
             let (count, row) = (most.min(rows.count - done), u64::from(rows.first + done));
             self.checkpoint.will_read(info, row * row_bytes + AHEAD, u64::from(count) * row_bytes);
-            let bytes = self.checkpoint.read_rows(info, row, u64::from(count)).await?;
+            let bytes = transform.read(self.checkpoint, info, (rows.first + done, count, rows.cols)).await?;
             let piece = (PIECE / planes[0].row).clamp(1, u64::from(count)) as u32;
             let targets: Vec<Pieces> = planes.iter().map(|plane| plane.pieces(to + done, count, piece)).collect();
             self.executor.write_pieces(&targets, &|i, out| {
@@ -155,13 +158,13 @@ impl Stream<'_> {
     /// Rows of a tensor that become another type on the device, into the planes of a part.
     async fn converted(&mut self, rows: &Rows<'_>, to: Planes) -> Result<(), WeightError> {
         let info = &rows.source.info;
-        let Some(index) = self.conversion.as_ref().and_then(|conversion| conversion.index(info)) else { return Ok(()) };
+        let Some(index) = self.conversion.as_ref().and_then(|conversion| conversion.index(rows.source)) else { return Ok(()) };
         let mut done = 0;
         while done < rows.count {
             let Some(Conversion { stage, jobs, .. }) = &mut self.conversion else { return Ok(()) };
             let job = jobs[index];
             let count = job.chunk_rows(self.executor.device()).min(rows.count - done);
-            let bytes = self.checkpoint.read_rows(info, u64::from(rows.first + done), u64::from(count)).await?;
+            let bytes = job.transform.read(self.checkpoint, info, (rows.first + done, count, rows.cols)).await?;
             let to = Planes { first_row: to.first_row + done, ..to };
             stage.convert(self.executor, (index, &job), (&bytes, count), to).await?;
             done += count;
@@ -189,16 +192,19 @@ impl Stream<'_> {
 struct Conversion {
     jobs: Vec<Job>,
     names: Vec<String>,
+    /// The job of each tensor, and of each part of one that several weights are made of.
+    numbers: HashMap<(String, Transform), usize>,
     stage: Stage,
 }
 
 impl Conversion {
     /// Buffers for the tensors of `layouts` that are to be quantised; none where there are none.
     async fn of(layouts: &[WeightLayout], executor: &mut dyn Executor) -> Result<Option<Self>, ExecError> {
-        let (mut jobs, mut names) = (Vec::new(), Vec::new());
+        let (mut jobs, mut names, mut numbers) = (Vec::new(), Vec::new(), HashMap::new());
         for layout in layouts {
             for source in &layout.sources {
                 if let Some(to) = source.quantise {
+                    numbers.insert((source.info.name.clone(), source.transform), jobs.len());
                     jobs.push(Job { dtype: source.info.dtype, cols: layout.cols, transform: source.transform, to });
                     names.push(source.info.name.clone());
                 }
@@ -208,11 +214,11 @@ impl Conversion {
             return Ok(None);
         }
         let stage = Stage::new(executor, &jobs).await?;
-        Ok(Some(Self { jobs, names, stage }))
+        Ok(Some(Self { jobs, names, numbers, stage }))
     }
 
-    fn index(&self, info: &TensorInfo) -> Option<usize> {
-        self.names.iter().position(|name| *name == info.name)
+    fn index(&self, source: &SourceTensor) -> Option<usize> {
+        self.numbers.get(&(source.info.name.clone(), source.transform)).copied()
     }
 
     /// Gives the buffers back, once it is known whether everything that was quantised is finite.
@@ -236,6 +242,7 @@ impl Conversion {
 struct Rows<'a> {
     source: &'a SourceTensor,
     part: &'a PartLayout,
+    cols: u32,
     /// Blocks of a row.
     blocks: u32,
     first: u32,

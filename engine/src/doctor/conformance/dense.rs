@@ -3,13 +3,17 @@
 use parhelion_shaders::{
     activate as activate_kernel, add as add_kernel,
     axes::{Delta, Reduce, Tile, Weight},
-    embed as embed_kernel, gather_rows as gather_kernel, matmul as matmul_kernel, matvec as matvec_kernel, rms_norm as norm_kernel,
-    rms_norm_columns as range_norm_kernel, scale_logits as scale_logits_kernel,
+    embed as embed_kernel, gather_rows as gather_kernel, matmul as matmul_kernel, matvec as matvec_kernel, mix_experts as mix_kernel,
+    rms_norm as norm_kernel,
+    rms_norm_columns as range_norm_kernel, route as route_kernel, scale_logits as scale_logits_kernel,
 };
 
 use super::Listed;
 use crate::{
-    doctor::dense::{Addition, Embedding, Gate, Gathering, LogitScaling, Normalisation, Product, RangeNormalisation, Scales, whole_blocks},
+    doctor::dense::{
+        Addition, Embedding, ExpertProduct, Gate, Gathering, LogitScaling, Mixture, Normalisation, Product, RangeNormalisation, Routing,
+        Scales, whole_blocks,
+    },
     exec::DeviceInfo,
     ops::activate::Activation,
 };
@@ -71,6 +75,55 @@ pub fn matvec(device: &DeviceInfo, format: Weight) -> Vec<Listed> {
         }
     }
     cases
+}
+
+/// `matvec` with experts: one token and several, shared and own rows of x, parts that begin and end within an expert.
+pub fn experts(device: &DeviceInfo, format: Weight) -> Vec<Listed> {
+    let product = |tokens, experts, rows, cols| ExpertProduct::new(format, tokens, experts, rows, whole_blocks(format, cols));
+    let mut products = vec![
+        ExpertProduct { tensors: [2, 19], bias: true, ..product(3, [2, 5], 19, 96) },
+        ExpertProduct { shared: false, part: Some(30..113), ..product(2, [3, 4], 37, 70) },
+        product(1, [1, 1], 1, 1),
+        ExpertProduct { tensors: [3, 5], part: Some(18..47), bias: true, ..product(5, [4, 4], 5, 33) },
+        ExpertProduct { shared: false, bias: true, ..product(1, [8, 40], 65, 576) },
+        ExpertProduct { tensors: [2, 64], ..product(40, [6, 9], 64, 64) },
+        ExpertProduct { magnitude: 1e30, bias: true, ..product(2, [2, 3], 21, 200) },
+        ExpertProduct { magnitude: 1e-30, shared: false, ..product(2, [2, 3], 21, 200) },
+    ];
+    products.truncate(if thorough(format) { 8 } else { 2 });
+    let choices = lane_choices(device);
+    let reduced = Reduce::ALL.iter().flat_map(|&reduce| products.iter().cloned().enumerate().map(move |(i, product)| (reduce, i, product)));
+    let list = |(reduce, i, product): (Reduce, usize, ExpertProduct)| {
+        let (lanes, rows) = choices[(i + format as usize) % 4];
+        Listed::new(matvec_kernel::kernel(format, reduce), move || product.case(reduce, lanes, rows))
+    };
+    reduced.map(list).collect()
+}
+
+/// `route` with every kind of score, ties among logits, one expert and as many as can be.
+pub fn route() -> Vec<Listed> {
+    let mut cases = Vec::new();
+    for (sigmoid, biased, renormalise) in (0..8).map(|i| (i & 1 > 0, i & 2 > 0, i & 4 > 0)) {
+        let base = Routing { tokens: 3, experts: [8, 128], sigmoid, biased, renormalise, magnitude: 4.0 };
+        let shapes = [(1, [1, 1]), (5, [2, 6]), (70, [6, 64]), (2, [64, 1024]), (BEYOND_A_DIMENSION, [4, 33])];
+        let shaped = shapes.map(|(tokens, experts)| Routing { tokens, experts, ..base });
+        let sized = [1e-3, 40.0].map(|magnitude| Routing { magnitude, ..base });
+        for routing in shaped.into_iter().chain(sized) {
+            let listed = Listed::new(route_kernel::kernel(), move || routing.case());
+            cases.push(listed.large(routing.tokens == BEYOND_A_DIMENSION));
+        }
+    }
+    cases
+}
+
+/// `mix_experts`.
+pub fn mix_experts() -> Vec<Listed> {
+    let shapes = [(1, 1, 1, 1.0), (3, 8, 33, 1.0), (2, 4, 2880, 1e30), (7, 6, 130, 1e-30), (BEYOND_A_DIMENSION, 2, 129, 1.0)];
+    let list = |(tokens, used, cols, magnitude)| {
+        let mixture = Mixture { tokens, used, cols, magnitude };
+        Listed::new(mix_kernel::kernel(), move || mixture.case()).large(tokens == BEYOND_A_DIMENSION)
+    };
+    shapes.map(list).into()
 }
 
 /// `matmul` with every tile.

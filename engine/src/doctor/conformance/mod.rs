@@ -39,9 +39,12 @@ pub fn conformance_cases(device: &DeviceInfo) -> Vec<Listed> {
     let mut all = Vec::new();
     for &format in Weight::ALL {
         all.extend(dense::matvec(device, format));
+        all.extend(dense::experts(device, format));
         all.extend(dense::matmul(format));
         all.extend(dense::embed(format));
     }
+    all.extend(dense::route());
+    all.extend(dense::mix_experts());
     all.extend(dense::rms_norm());
     all.extend(dense::rms_norm_columns());
     all.extend(dense::activate());

@@ -105,6 +105,7 @@ impl Gate {
                 Activation::GeluTanh => 8.0 * (1.6 * v + 0.08 * v * v * v).min(100.0),
                 Activation::GeluErf => 6.0 * (0.5 * v * v + 2.0).min(100.0),
                 Activation::ReluSquared => 0.0,
+                Activation::ClampedSwish => 4.0 * (1.702 * gate.abs()).min(100.0),
             };
             expected.abs() * (3.0 + exponent + 16.0) * f32::EPSILON + 2.0 * f32::MIN_POSITIVE * (1.0 + (gate * up).abs())
         };

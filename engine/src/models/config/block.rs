@@ -26,6 +26,7 @@ impl Keys<'_> {
             biases: self.biases()?,
             joined: Joined::default(),
             output_gate: false,
+            experts: None,
         })
     }
 
