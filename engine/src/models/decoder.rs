@@ -34,6 +34,8 @@ pub struct Block {
     pub output_gate: bool,
     /// The experts of layers that have some in place of a feed-forward block.
     pub experts: Option<Experts>,
+    /// Whether each head of attention has a sink: one more score, of nothing.
+    pub sinks: bool,
 }
 
 /// Which ends of a block are normalised.
@@ -261,7 +263,8 @@ fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: Optio
         g.rms_norm_columns(qkv, [("attn.q_norm", q), ("attn.k_norm", kv)], c.norm_eps);
     }
     let scales = &c.scales;
-    let shape = AttentionShape { window, scale: scales.attention, softcap: scales.score_cap, ..shape };
+    let sinks = block.sinks.then_some("attn.sinks");
+    let shape = AttentionShape { window, scale: scales.attention, softcap: scales.score_cap, sinks, ..shape };
     let norm = (block.qk_norm == QkNorm::Heads).then(|| HeadNorm::new("attn.q_norm", "attn.k_norm", c.norm_eps));
     let layer = g.rope_kv(qkv, &shape, HeadSetup { norm, rope });
     let a = g.attention(qkv, &shape, layer);

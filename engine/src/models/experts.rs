@@ -46,15 +46,15 @@ pub(super) const NAMES: &[Name] = &[
 impl Experts {
     /// Those of a model whose router takes the softmax of all experts and divides the weights of the chosen by their sum.
     pub(super) fn read(keys: &Keys<'_>) -> Result<Self, LoadError> {
-        Self::named(keys, COUNT)
+        Self::named(keys, COUNT, FFN)
     }
 
-    /// The same where config.json calls their number otherwise.
-    pub(super) fn named(keys: &Keys<'_>, count: Key) -> Result<Self, LoadError> {
+    /// The same where config.json calls their number and the elements inside otherwise.
+    pub(super) fn named(keys: &Keys<'_>, count: Key, ffn: Key) -> Result<Self, LoadError> {
         let count = keys.size(count, 1..=MAX_EXPERTS, None)?;
         Ok(Self {
             count,
-            ffn: keys.size(FFN, 1..=1 << 20, None)?,
+            ffn: keys.size(ffn, 1..=1 << 20, None)?,
             routing: Routing {
                 used: keys.size(USED, 1..=MAX_USED.min(count), None)?,
                 score: Score::Softmax,

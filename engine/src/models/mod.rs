@@ -21,6 +21,7 @@ mod gemma;
 mod gemma2;
 mod gemma3;
 mod glm4;
+mod gpt_oss;
 mod granite;
 mod lfm2;
 mod llama;
@@ -64,6 +65,7 @@ pub static FAMILIES: &[&Family] = &[
     &glm4::FAMILY,
     &lfm2::FAMILY,
     &qwen3_5::FAMILY,
+    &gpt_oss::FAMILY,
 ];
 
 /// A model family.

@@ -9,8 +9,10 @@ use crate::{
     shape::Shape,
 };
 
-const SWISH_SLOPE: f32 = 1.702;
-const SWISH_LIMIT: f32 = 7.0;
+/// What [`Activation::ClampedSwish`] multiplies its argument with under the exponential.
+pub const SWISH_SLOPE: f32 = 1.702;
+/// What it keeps its arguments under.
+pub const SWISH_LIMIT: f32 = 7.0;
 
 /// A function of one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

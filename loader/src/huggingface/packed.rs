@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `AFFINE4_*`, `AFFINE8_*` | f32 `d`, f32 `m`, codes of 4 or 8 bits: `code * d + m` |
 //! | `NF4` | f32 `d`, codes of 4 bits: `NF4_VALUES[code] * d` |
+//! | `MXFP4` | an exponent, codes of 4 bits, as in ggml's blocks |
 //! | `SCALED_F8_E4M3`, `SCALED_F8_E5M2` | f32 `d`, floats of 8 bits: `float * d` |
 //! | `F16`, `BF16`, `F32` | a value: where groups are of columns that are no neighbours |
 //!
@@ -21,6 +22,7 @@ mod collect;
 mod float8;
 mod gathered;
 mod matrix;
+mod mxfp4;
 mod nf4;
 mod part;
 mod scheme;
@@ -33,6 +35,7 @@ pub use nf4::VALUES as NF4_VALUES;
 use affine::Affine;
 use float8::Float8;
 use gathered::Gathered;
+use mxfp4::Mxfp4;
 use nf4::Nf4;
 
 /// Columns whose codes lie together; a block has one or more times as many.
@@ -41,6 +44,8 @@ const RUN: usize = 32;
 /// A matrix in several tensors.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
+    /// How many matrices lie one after another; none for one that is a tensor of its own.
+    matrices: Option<u64>,
     rows: u64,
     cols: u64,
     storage: Storage,
@@ -52,6 +57,7 @@ enum Storage {
     Gathered(Gathered),
     Nf4(Nf4),
     Float8(Float8),
+    Mxfp4(Mxfp4),
 }
 
 impl Packed {
@@ -62,6 +68,7 @@ impl Packed {
             Storage::Gathered(gathered) => gathered.dtype(),
             Storage::Nf4(_) => DType::NF4,
             Storage::Float8(float8) => float8.dtype,
+            Storage::Mxfp4(_) => DType::MXFP4,
         }
     }
 
@@ -73,6 +80,7 @@ impl Packed {
             Storage::Gathered(gathered) => gathered.read_rows(files, range, self.cols).await,
             Storage::Nf4(nf4) => nf4.read_rows(files, range, self.cols).await,
             Storage::Float8(float8) => float8.read_rows(files, range, self.cols).await,
+            Storage::Mxfp4(mxfp4) => mxfp4.read_rows(files, range).await,
         }
     }
 }

@@ -27,6 +27,7 @@ impl Keys<'_> {
             joined: Joined::default(),
             output_gate: false,
             experts: None,
+            sinks: false,
         })
     }
 
@@ -58,6 +59,17 @@ impl Keys<'_> {
                 Biases { qkv: attention, o: attention, ffn: self.flag(FFN_BIAS, false)? }
             }
         })
+    }
+
+    /// The same for families whose attention has biases by itself where config.json does not say.
+    pub(in super::super) fn biases_of_attention(&self, default: bool) -> Result<Biases, LoadError> {
+        match self.dialect {
+            Dialect::Gguf => self.biases(),
+            Dialect::HuggingFace => {
+                let attention = self.flag(ATTENTION_BIAS, default)?;
+                Ok(Biases { qkv: attention, o: attention, ..Biases::default() })
+            }
+        }
     }
 
     /// The same for families whose setting is about queries, keys and values alone; `default` where config.json does not say.

@@ -40,7 +40,7 @@ pub(in crate::huggingface) async fn assemble(
     let mut matrices: Vec<(usize, String, Packed)> = Vec::new();
     for (at, tensor) in tensors.iter().enumerate() {
         if let Some(module) = scheme.module(&tensor.name) {
-            let mut stored = Stored { module, tensors: &tensors, index: &index, files, used: &mut used };
+            let mut stored = Stored { module, separator: scheme.separator(), tensors: &tensors, index: &index, files, used: &mut used };
             if let Some(packed) = stored.matrix(&scheme, metadata, at).await? {
                 matrices.push((at, format!("{module}.weight"), packed));
             }
@@ -71,13 +71,19 @@ impl Packed {
         let dtype = self.dtype();
         // Checked when the matrix was put together.
         let len = self.rows.checked_mul(self.cols).and_then(|elems| dtype.bytes_for(elems)).unwrap_or(0);
-        TensorInfo { name, dtype, shape: vec![self.rows, self.cols], file: part.file, offset: part.offset, len, packed: Some(number) }
+        let shape = match self.matrices {
+            Some(matrices) => vec![matrices, self.rows / matrices.max(1), self.cols],
+            None => vec![self.rows, self.cols],
+        };
+        TensorInfo { name, dtype, shape, file: part.file, offset: part.offset, len, packed: Some(number) }
     }
 }
 
 /// The tensors of one module.
 pub(super) struct Stored<'a> {
     pub(super) module: &'a str,
+    /// What stands between the module's name and that of a part.
+    separator: char,
     pub(super) tensors: &'a [TensorInfo],
     index: &'a NameIndex,
     pub(super) files: &'a [Arc<dyn Source>],
@@ -86,7 +92,7 @@ pub(super) struct Stored<'a> {
 
 impl Stored<'_> {
     fn find(&self, suffix: &str) -> Option<usize> {
-        self.index.find(&format!("{}.{suffix}", self.module), |i| self.tensors[i].name.as_str())
+        self.index.find(&format!("{}{}{suffix}", self.module, self.separator), |i| self.tensors[i].name.as_str())
     }
 
     /// The tensor `module.suffix`, which is then a part of the matrix.
@@ -121,7 +127,7 @@ impl Stored<'_> {
 
     /// The file of the module's first tensor, for messages.
     fn file(&self) -> &str {
-        let own = self.tensors.iter().find(|tensor| tensor.name.strip_prefix(self.module).is_some_and(|rest| rest.starts_with('.')));
+        let own = self.tensors.iter().find(|tensor| tensor.name.strip_prefix(self.module).is_some_and(|rest| rest.starts_with(self.separator)));
         own.and_then(|tensor| self.files.get(tensor.file)).map_or("", |file| file.name())
     }
 
@@ -148,7 +154,13 @@ impl Scheme {
             Self::Pack { .. } => &[".weight_packed"],
             Self::Int8 => &[".weight_scale"],
             Self::Float8 { .. } => &[".weight_scale", ".weight_scale_inv"],
+            Self::Mxfp4 => &["_blocks"],
         };
         ends.iter().find_map(|end| name.strip_suffix(end))
+    }
+
+    /// What stands between a module's name and those of its parts.
+    fn separator(&self) -> char {
+        if *self == Self::Mxfp4 { '_' } else { '.' }
     }
 }

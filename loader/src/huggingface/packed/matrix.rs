@@ -4,6 +4,7 @@ use super::affine::{Affine, Codes, Zero};
 use super::collect::Stored;
 use super::float8::Float8;
 use super::gathered::{self, Gathered};
+use super::mxfp4::{self, Mxfp4};
 use super::nf4::{Magnitudes, Nf4};
 use super::part::{Grid, Part, is_float};
 use super::scheme::Scheme;
@@ -28,12 +29,13 @@ impl Stored<'_> {
             Scheme::Pack { bits } => self.pack(bits).await.map(Some),
             Scheme::Int8 => self.int8(),
             Scheme::Float8 { tile } => self.float8(tile),
+            Scheme::Mxfp4 => self.mxfp4(first).map(Some),
         }
     }
 
     /// A matrix of whole blocks whose bytes fit 64 bits.
     fn finish(&self, rows: u64, cols: u64, part: &Part, storage: Storage) -> Result<Packed, LoadError> {
-        let packed = Packed { rows, cols, storage };
+        let packed = Packed { matrices: None, rows, cols, storage };
         let (dtype, columns) = (packed.dtype(), packed.dtype().block_elems());
         let elems = rows.checked_mul(cols).filter(|&elems| elems > 0 && cols.is_multiple_of(columns));
         match elems.and_then(|elems| dtype.bytes_for(elems)) {
@@ -195,6 +197,25 @@ impl Stored<'_> {
         };
         let storage = Storage::Float8(Float8 { dtype, floats: floats.clone(), scales, tile_rows, tile_cols });
         self.finish(rows, cols, &floats, storage).map(Some)
+    }
+
+    /// Matrices of all experts one after another, `[experts, rows, cols / 32, 16]` bytes and `[experts, rows, cols / 32]` exponents.
+    fn mxfp4(&mut self, first: usize) -> Result<Packed, LoadError> {
+        let shape = self.tensors[first].shape.clone();
+        let (codes, exponents) = (self.part("blocks")?, self.part("scales")?);
+        let &[experts, rows, blocks, mxfp4::BYTES] = shape.as_slice() else {
+            return Err(self.bad(&codes, "blocks of 16 bytes of each row of each expert, in place of"));
+        };
+        for part in [&codes, &exponents] {
+            if part.dtype() != DType::U8 {
+                return Err(self.bad(part, "bytes"));
+            }
+        }
+        let all = experts.checked_mul(rows).filter(|&all| all > 0).ok_or_else(|| self.bad(&codes, "experts with rows"))?;
+        self.check(&exponents, all, blocks, "an exponent for each block:")?;
+        let cols = self.codes(&codes, blocks, RUN as u64)?;
+        let packed = self.finish(all, cols, &codes, Storage::Mxfp4(Mxfp4 { codes: codes.clone(), exponents }))?;
+        Ok(Packed { matrices: Some(experts), ..packed })
     }
 
     /// bitsandbytes describes each tensor by JSON in a tensor of bytes.

@@ -39,6 +39,8 @@ pub(super) enum Scheme {
         /// Rows and columns of a tile, where scales are for tiles.
         tile: Option<(u64, u64)>,
     },
+    /// `..._blocks` and `..._scales` of all experts of a layer.
+    Mxfp4,
 }
 
 impl fmt::Display for Scheme {
@@ -51,6 +53,7 @@ impl fmt::Display for Scheme {
             Self::Pack { bits } => write!(f, "compressed-tensors, {bits} bits"),
             Self::Int8 => f.write_str("compressed-tensors, 8 bits"),
             Self::Float8 { .. } => f.write_str("8-bit floats with scales"),
+            Self::Mxfp4 => f.write_str("MXFP4"),
         }
     }
 }
@@ -86,6 +89,7 @@ pub(super) fn of(metadata: &Metadata) -> Result<Option<Result<Scheme, Refusal>>,
         "awq" => awq(metadata)?,
         "bitsandbytes" => bitsandbytes(metadata)?,
         "compressed-tensors" => compressed_tensors(metadata)?,
+        "mxfp4" => Ok(Scheme::Mxfp4),
         "fp8" | "fbgemm_fp8" => Ok(Scheme::Float8 { tile: tile(metadata)? }),
         other => Err(Refusal::new(format!("{OBJECT}: quantisation by the method {other:?}"))),
     }))
