@@ -24,13 +24,15 @@ struct Params {
     pages_per_sequence: u32,
     // Added to the mean of squares of a head that is normalised.
     eps: f32,
+    // Positions whose queries are multiplied by the same factor; 0 where queries have none.
+    period: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;
 @group(0) @binding(2) var<storage, read> pages: array<u32>;
 // (cos, sin): rope_pairs entries whose x is the pair's axis of the position, then 256 rows for position % 256, then
-// high_rows rows for position / 256, each of rope_pairs entries.
+// high_rows rows for position / 256, each of rope_pairs entries; then, where queries have factors, an entry each whose x it is.
 @group(0) @binding(3) var<storage, read> angles: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read_write> qkv: array<f32>;
 @group(0) @binding(5) var<storage, read_write> k_cache: array<u32>;
@@ -81,6 +83,15 @@ fn rotated(row: u32, value: vec2<f32>, i: u32) -> vec2<f32> {
     }
     let turn = rotation(row, i);
     return vec2(value.x * turn.x - value.y * turn.y, value.y * turn.x + value.x * turn.y);
+}
+
+// What the queries of a row are multiplied by.
+fn temperature(row: u32) -> f32 {
+    if params.period == 0u {
+        return 1.0;
+    }
+    let number = min(rows[row].position[0], params.high_rows * LOW_ROWS - 1u) / params.period;
+    return angles[(1u + LOW_ROWS + params.high_rows) * params.rope_pairs + number].x;
 }
 
 // The scale of an entry from the largest magnitude in it. Magnitudes near the bottom of f32 count as zero, so that
@@ -135,6 +146,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if part == QUERIES {
         if index < PAIRS {
+            value *= temperature(row);
             qkv[base + at.x] = value.x;
             qkv[base + at.y] = value.y;
         }

@@ -24,8 +24,6 @@ const UNSUPPORTED: &[(&str, [Option<&str>; 2])] = &[
     ("bert", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("gemma3_embedding", [Some("`use_bidirectional_attention`"), Some(UNKNOWN)]),
     ("gemma4", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("lfm2_moe", [Some(UNKNOWN), Some(UNKNOWN)]),
-    ("ministral3", [Some(UNKNOWN), Some(UNKNOWN)]),
     ("nomic_bert", [Some(UNKNOWN), Some(UNKNOWN)]),
 ];
 

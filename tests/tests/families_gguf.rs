@@ -25,6 +25,12 @@ const NO_FORM: &[(&str, &str)] = &[
     ("qwen3_5", "its layers are not those of other `qwen35` models"),
     // scores are scaled otherwise than by the width of heads
     ("gemma2", "its factors are not those of other `gemma2` models"),
+    // its factor on cos and sin is 1 in spite of YaRN
+    ("ministral3", "positions stretched by"),
+    // tensors of single experts would have to be joined
+    ("gpt_oss", "the weights of experts"),
+    ("lfm2_moe", "the weights of experts"),
+    ("qwen3_moe", "the weights of experts"),
 ];
 const QUANT: Quant = Quant { target: QuantType::Q8_0, requantise: false };
 const VOCABULARY: usize = 64;

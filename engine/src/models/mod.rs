@@ -24,7 +24,9 @@ mod glm4;
 mod gpt_oss;
 mod granite;
 mod lfm2;
+mod lfm2_moe;
 mod llama;
+mod ministral3;
 mod mistral;
 mod mixers;
 mod names;
@@ -65,7 +67,9 @@ pub static FAMILIES: &[&Family] = &[
     &glm4::FAMILY,
     &lfm2::FAMILY,
     &qwen3_5::FAMILY,
+    &lfm2_moe::FAMILY,
     &gpt_oss::FAMILY,
+    &ministral3::FAMILY,
 ];
 
 /// A model family.

@@ -194,6 +194,12 @@ mod tests {
                 assert!((got - expected).abs() <= 1e-6 * expected.abs().max(1e-3), "{activation:?}({v}) is {got}, not {expected}");
             }
         }
+        for (v, expected) in values.into_iter().zip(CLAMPED_SWISH) {
+            let got = f64::from(Activation::ClampedSwish.of(v));
+            assert!((got - expected).abs() <= 1e-6 * expected.abs().max(1e-3), "the clamped swish of {v} is {got}, not {expected}");
+        }
+        assert_eq!(Activation::ClampedSwish.of(9.0), Activation::ClampedSwish.of(7.0));
+        assert_eq!([-9.0, -0.5, 3.0, 8.0].map(|v| Activation::ClampedSwish.factor(v)), [-6.0, 0.5, 4.0, 8.0]);
         assert_eq!([-3.0, 0.5, 2.0].map(|v| Activation::ReluSquared.of(v)), [0.0, 0.25, 4.0]);
     }
 
@@ -201,4 +207,5 @@ mod tests {
     const GELU_ERF: [f64; 8] = [-5.91952587e-09, -0.015524163, -0.15865525, -0.046017216, 0.0, 0.18537343, 0.84134475, 3.9998733];
     const GELU_TANH: [f64; 8] = [-8.43964898e-11, -0.015084266, -0.15880801, -0.046017249, 0.0, 0.18537092, 0.84119199, 3.9999298];
     const SILU: [f64; 8] = [-0.014835739, -0.18964545, -0.26894142, -0.047502081, 0.0, 0.17233276, 0.73105858, 3.9280552];
+    const CLAMPED_SWISH: [f64; 8] = [-0.00022035355, -0.034986165, -0.15420423, -0.045755242, 0.0, 0.18748414, 0.84579577, 3.9955853];
 }

@@ -73,6 +73,8 @@ struct RopeKv {
     pairs: u32,
     high_rows: u32,
     pairing: Pairing,
+    /// Positions whose queries have the same factor; 0 where queries have none.
+    period: u32,
     norm: Option<Norm>,
 }
 
@@ -83,7 +85,7 @@ impl Graph {
         let HeadSetup { norm, rope } = heads.into();
         let layer = self.kv_layer(KvDecl { heads: shape.kv_heads, head_dim: shape.head_dim, window: shape.window });
         let none = RopeTable::none();
-        let RopeTable { pairs, high_rows, pairing, ref bytes } = *rope.unwrap_or(&none);
+        let RopeTable { pairs, high_rows, pairing, period, ref bytes } = *rope.unwrap_or(&none);
         let table = self.table("rope", bytes.clone());
         let norm = norm.map(|HeadNorm { q, k, eps, values }| Norm {
             q: self.vector(q, shape.head_dim),
@@ -91,7 +93,7 @@ impl Graph {
             eps,
             values,
         });
-        self.push_effect(RopeKv { shape: *shape, layer, table, pairs, high_rows, pairing, norm }, "", &[qkv]);
+        self.push_effect(RopeKv { shape: *shape, layer, table, pairs, high_rows, pairing, period, norm }, "", &[qkv]);
         layer
     }
 }
@@ -132,6 +134,7 @@ impl Operator for RopeKv {
                 high_rows: self.high_rows,
                 pages_per_sequence: step.pages_per_sequence,
                 eps: norm.map_or(0.0, |norm| norm.eps),
+                period: self.period,
             },
             kernel::Bindings {
                 rows: step.rows,
@@ -199,6 +202,18 @@ impl Call<'_> {
             self.normalise(head, Some(weight));
         }
         self.rotate(head, row);
+        let factor = self.temperature(row);
+        head.iter_mut().for_each(|x| *x *= factor);
+    }
+
+    /// What a row's queries are multiplied by.
+    fn temperature(&self, row: &Row) -> f32 {
+        let kernel::Params { rope_pairs, high_rows, period, .. } = self.params;
+        if period == 0 {
+            return 1.0;
+        }
+        let number = row.position[0].min(high_rows * LOW_ROWS - 1) / period;
+        self.angles[((1 + LOW_ROWS + high_rows) * rope_pairs + number) as usize][0]
     }
 
     /// A key head as it is stored.

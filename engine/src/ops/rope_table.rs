@@ -3,7 +3,7 @@
 mod frequencies;
 
 use frequencies::require;
-pub use frequencies::{Pairing, RopeConfig, RopeError, RopeScaling, attention_factor, inverse_frequencies, yarn_attention_factor};
+pub use frequencies::{Pairing, RopeConfig, RopeError, RopeScaling, Temperature, attention_factor, inverse_frequencies, yarn_attention_factor};
 
 /// Positions that one row of the table's second part stands for.
 const LOW_ROWS: u32 = 256;
@@ -17,6 +17,8 @@ pub struct RopeTable {
     pub(crate) pairs: u32,
     pub(crate) high_rows: u32,
     pub(crate) pairing: Pairing,
+    /// Positions whose queries have the same factor; 0 where queries have none.
+    pub(crate) period: u32,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -45,13 +47,18 @@ impl RopeTable {
         };
         part(LOW_ROWS, 1, factor);
         part(high_rows, LOW_ROWS, 1.0);
+        if let Some(Temperature { beta, period }) = config.temperature {
+            let factors = (high_rows * LOW_ROWS - 1) / period + 1;
+            entries.extend((0..factors).map(|i| [(beta * f64::from(i).ln_1p() + 1.0) as f32, 0.0]));
+        }
         let bytes = bytemuck::cast_slice(&entries).to_vec();
-        Ok(Self { pairs: frequencies.len() as u32, high_rows, pairing: config.pairing, bytes })
+        let period = config.temperature.map_or(0, |temperature| temperature.period);
+        Ok(Self { pairs: frequencies.len() as u32, high_rows, pairing: config.pairing, period, bytes })
     }
 
     /// The table of layers without a rotary embedding.
     pub fn none() -> Self {
-        Self { pairs: 0, high_rows: 1, pairing: Pairing::Half, bytes: vec![0; 8] }
+        Self { pairs: 0, high_rows: 1, pairing: Pairing::Half, period: 0, bytes: vec![0; 8] }
     }
 }
 

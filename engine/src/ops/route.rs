@@ -155,3 +155,30 @@ fn picked(keys: &[f32], used: usize) -> Vec<usize> {
     }
     picked
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_come_first_and_ties_go_to_lower_numbers() {
+        assert_eq!(picked(&[0.5, 2.0, -1.0, 2.0, 0.5], 3), [1, 3, 0]);
+        assert_eq!(picked(&[1.0; 4], 4), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn keys_that_are_no_numbers_choose_experts_that_are_there() {
+        let nan = f32::NAN;
+        for keys in [[nan; 4], [nan, 1.0, 2.0, 3.0], [3.0, nan, nan, 1.0], [2.0, nan, 1.0, 3.0]] {
+            assert!(picked(&keys, 3).iter().all(|&i| i < 4), "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn softmax_of_the_chosen_is_the_renormalised_softmax_of_all() {
+        let shares = shares(&[1.0, 3.0, 2.0, -4.0], false);
+        let (first, second) = (f64::from(shares[1]), f64::from(shares[2]));
+        let expected = 1.0 / (1.0 + (-1.0_f64).exp());
+        assert!((first / (first + second) - expected).abs() < 1e-7);
+    }
+}

@@ -95,6 +95,7 @@ impl AttentionSetup {
                 high_rows: table.high_rows,
                 pages_per_sequence: step.pages_per_sequence,
                 eps: EPS,
+                period: table.period,
             },
             rope_kv::Bindings {
                 rows: Operand::new(&step.rows),
@@ -109,7 +110,13 @@ impl AttentionSetup {
             [q_heads + 2 * kv_heads, 1, step.rows.len() as u32],
         );
         Case {
-            label: format!("{}, {:?} pairs, {} rotated, norms of {norms:?}", self.label(), table.pairing, table.pairs),
+            label: format!(
+                "{}, {:?} pairs, {} rotated, norms of {norms:?}, queries' factor for {} positions",
+                self.label(),
+                table.pairing,
+                table.pairs,
+                table.period
+            ),
             reason: "two products and a sum of numbers up to 3 under a rotation made of four products: a few roundings; a norm adds those \
                      of a sum of squares and a root that is right to 2 units; f16 may round to either neighbour",
             call,

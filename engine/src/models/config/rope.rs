@@ -4,13 +4,16 @@ use parhelion_loader::{Dialect, LoadError, Metadata, Value};
 
 use super::{Config, Key, Keys};
 use crate::models::rope_tensors::{ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT};
-use crate::ops::rope_table::{self, MAX_POSITIONS, Pairing, RopeConfig, RopeScaling};
+use crate::ops::rope_table::{self, MAX_POSITIONS, Pairing, RopeConfig, RopeScaling, Temperature};
 
 const DIMS: Key = Key::gguf("rope.dimension_count");
 const BASE: Key = Key::gguf("rope.freq_base");
 /// The base of layers with a window that have their own.
 const LOCAL_BASE: Key = Key::new("rope.freq_base_swa", "rope_local_base_freq");
 const KIND: Key = Key::gguf("rope.scaling.type");
+const TEMPERATURE: Key = Key::new("attention.temperature_scale", "rope_parameters.llama_4_scaling_beta");
+/// Positions whose queries have the same factor: as many as the first training had.
+const PERIOD: Key = Key::new("rope.scaling.original_context_length", "rope_parameters.original_max_position_embeddings");
 const FACTOR: Key = Key::gguf("rope.scaling.factor");
 const ORIGINAL: Key = Key::gguf("rope.scaling.original_context_length");
 const ATTENTION_FACTOR: Key = Key::gguf("rope.scaling.attn_factor");
@@ -18,6 +21,8 @@ const BETA_FAST: Key = Key::gguf("rope.scaling.yarn_beta_fast");
 const BETA_SLOW: Key = Key::gguf("rope.scaling.yarn_beta_slow");
 /// The part of each head that is rotated, in config.json.
 const PART: &str = "partial_rotary_factor";
+/// What YaRN's factor on cos and sin is divided by has instead of 1; 0 where it is not divided.
+const LOG_MULTIPLIER: Key = Key::gguf("rope.scaling.yarn_log_multiplier");
 /// Base of the frequencies where nothing says another.
 const THETA: f32 = 10_000.0;
 
@@ -60,21 +65,34 @@ impl Keys<'_> {
             None | Some("" | "linear") if factor == 1.0 => RopeScaling::None,
             None | Some("" | "linear") => RopeScaling::Linear { factor },
             Some("yarn") => {
-                // what llama.cpp multiplies YaRN's own by
-                let own = self.get(ATTENTION_FACTOR, Metadata::f32)?.map(f64::from);
                 RopeScaling::Yarn {
                     factor,
                     original_context: self.original_context(context)?,
                     beta_fast: f64::from(self.positive(BETA_FAST, 32.0)?),
                     beta_slow: f64::from(self.positive(BETA_SLOW, 1.0)?),
                     truncate: true,
-                    attention_factor: own.filter(|own| *own != 1.0).map(|own| own * rope_table::yarn_attention_factor(factor)),
+                    attention_factor: self.gguf_attention_factor(factor)?,
                 }
             }
             Some(other) => return Err(self.bad(KIND, "none, linear, yarn or longrope", other)),
         };
         let theta = f64::from(self.positive(BASE, THETA)?);
         Ok(RopeConfig { scaling, ..RopeConfig::new(theta, dims, Pairing::Half) })
+    }
+
+    /// YaRN's factor on cos and sin as llama.cpp takes it, where a file has settings for it.
+    fn gguf_attention_factor(&self, factor: f64) -> Result<Option<f64>, LoadError> {
+        let own = self.get(ATTENTION_FACTOR, Metadata::f32)?.map(f64::from).filter(|own| *own != 1.0);
+        let multiplier = self.get(LOG_MULTIPLIER, Metadata::f32)?.map(f64::from).filter(|multiplier| *multiplier != 0.0);
+        let divisor = multiplier.map(|multiplier| if factor > 1.0 { 0.1 * multiplier * factor.ln() + 1.0 } else { 1.0 });
+        let says = own.is_some() || divisor.is_some();
+        Ok(says.then(|| own.unwrap_or(1.0) * rope_table::yarn_attention_factor(factor) / divisor.unwrap_or(1.0)))
+    }
+
+    /// By what queries are multiplied that depends on their position, where the model says.
+    pub(in super::super) fn temperature(&self, context: u32) -> Result<Option<Temperature>, LoadError> {
+        let Some(beta) = self.get(TEMPERATURE, Metadata::f32)?.filter(|beta| *beta != 0.0) else { return Ok(None) };
+        Ok(Some(Temperature { beta: f64::from(beta), period: self.size(PERIOD, 1..=1 << 24, Some(context))? }))
     }
 
     /// Tokens of a GGUF file's first training.

@@ -98,6 +98,18 @@ pub struct RopeConfig {
     pub scaling: RopeScaling,
     /// For each pair the component of the position vector that it turns by (0, 1 or 2); empty: 0 for all.
     pub axes: Vec<u8>,
+    /// By what queries are multiplied, where that depends on their position.
+    pub temperature: Option<Temperature>,
+}
+
+/// Queries at position `p` are multiplied by `1 + beta ln(1 + floor(p / period))`, so that attention over long contexts stays sharp
+/// (Llama 4).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperature {
+    /// How fast the factor grows.
+    pub beta: f64,
+    /// Positions that share a factor, at least 1.
+    pub period: u32,
 }
 
 /// Settings that give no rotary embedding.
@@ -123,7 +135,7 @@ fn require_positive(field: &'static str, value: f64) -> Result<(), RopeError> {
 impl RopeConfig {
     /// A plain rotary embedding of `dims` elements.
     pub fn new(theta: f64, dims: u32, pairing: Pairing) -> Self {
-        Self { theta, dims, pairing, scaling: RopeScaling::None, axes: Vec::new() }
+        Self { theta, dims, pairing, scaling: RopeScaling::None, axes: Vec::new(), temperature: None }
     }
 
     fn check(&self) -> Result<(), RopeError> {
@@ -131,6 +143,10 @@ impl RopeConfig {
         require(self.dims.is_multiple_of(2) && self.dims <= 512, "rotated elements", self.dims, "an even number up to 512")?;
         let axes_fit = self.axes.is_empty() || self.axes.len() == self.pairs();
         require(axes_fit && self.axes.iter().all(|&axis| axis < 3), "axes", format!("{:?}", self.axes), "0, 1 or 2 for each pair")?;
+        if let Some(Temperature { beta, period }) = self.temperature {
+            require_positive("growth of queries", beta)?;
+            require(period > 0, "positions of the same queries' factor", period, "at least 1")?;
+        }
         match &self.scaling {
             RopeScaling::None => Ok(()),
             RopeScaling::Linear { factor } => require_positive("factor", *factor),
