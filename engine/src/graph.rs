@@ -235,7 +235,13 @@ impl Graph {
 
     /// Declares filters of convolutions: `taps` elements for each of `channels`.
     pub fn filters(&self, name: &'static str, channels: u32, taps: u32) -> WeightId {
-        self.declare(WeightDecl { layer: self.layer.get(), tensors: vec![(name, channels)], cols: taps, kind: WeightKind::Filters, experts: None })
+        self.declare(WeightDecl {
+            layer: self.layer.get(),
+            tensors: vec![(name, channels)],
+            cols: taps,
+            kind: WeightKind::Filters,
+            experts: None,
+        })
     }
 
     /// Declares recurrent state of `elems` elements a sequence and returns its number.

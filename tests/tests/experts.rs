@@ -11,7 +11,7 @@ use parhelion::{
     loader::{Checkpoint, DType, MemoryRepository, MemorySource},
     models,
     quantise::{Quant, QuantType},
-    session::{RowInput, SessionOptions},
+    session::{Prepared, RowInput, SessionOptions},
 };
 use parhelion_cli::host::Device;
 use parhelion_tests::models::{load, rows, scalar, tokenizer_json};
@@ -48,12 +48,13 @@ fn gguf(family: &str) -> Checkpoint {
 fn run(checkpoint: Checkpoint, quant: Option<Quant>) -> (Vec<f32>, u64) {
     let Device { executor, driver, .. } = Device::open(&scalar().request).unwrap();
     let options = SessionOptions { context: Some(64), reproducible: true, quant, ..SessionOptions::default() };
+    let weights = block_on(Prepared::new(&checkpoint, executor.device(), options)).unwrap().memory().weights;
     let mut session = load(checkpoint, executor, &driver, options);
     let sequence = session.open_sequence().unwrap();
     let outputs: Vec<u32> = (0..TOKENS.len() as u32).collect();
     let rows: Vec<RowInput> = rows(sequence, &TOKENS);
     let logits = driver.block_on(session.forward(&rows, &outputs)).unwrap();
-    (logits.concat(), session.memory().weights)
+    (logits.concat(), weights)
 }
 
 /// The root of the mean square of the difference, relative to that of `expected`.

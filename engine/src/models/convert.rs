@@ -104,8 +104,11 @@ fn difference(
         () if read.per_layer != config.per_layer => Some("layers"),
         () if read.block != config.block => Some("blocks"),
         () if read.scales != config.scales => Some("factors"),
-        () if read.local_rope != config.local_rope || read.rope.pairing != config.rope.pairing || read.rope.temperature != config.rope.temperature => {
-             Some("rotary positions")
+        () if read.local_rope != config.local_rope
+            || read.rope.pairing != config.rope.pairing
+            || read.rope.temperature != config.rope.temperature =>
+        {
+            Some("rotary positions")
         }
         () => None,
     })

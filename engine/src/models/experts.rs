@@ -5,6 +5,7 @@ use parhelion_loader::LoadError;
 use super::{
     Config, Name,
     config::{Key, Keys},
+    decoder_names,
 };
 use crate::{
     graph::{Graph, ValueId},
@@ -71,7 +72,7 @@ impl Experts {
 /// What the experts of each token make of it.
 pub(super) fn feed_forward(g: &Graph, c: &Config, experts: &Experts, h: ValueId) -> ValueId {
     let &Experts { count, ffn, routing, activation, choice_bias, biases } = experts;
-    let biased = |names: &'static [&'static str]| if biases { names } else { &[] };
+    let biased = |names: &'static [&'static str]| decoder_names::biases(biases, names);
     let logits = g.linear_with_bias(h, &[("ffn.router", count)], biased(&["ffn.router.bias"]));
     let chosen = g.route(logits, routing, choice_bias.then_some("ffn.choice_bias"));
     let parts = [("ffn.gate_exps", ffn), ("ffn.up_exps", ffn)];

@@ -8,14 +8,16 @@ use parhelion_loader::{Checkpoint, Dialect, LoadError, Value, closest};
 
 use crate::{
     exec::DeviceLimits,
-    graph::{Graph, GraphError, Model, WeightKind},
+    graph::{Graph, Model, WeightKind},
     quantise::Quant,
-    weights::{SourceTensor, WeightError, WeightLayout},
+    weights::{SourceTensor, WeightLayout},
 };
 
 mod config;
 mod convert;
 mod decoder;
+mod decoder_names;
+mod error;
 mod experts;
 mod gemma;
 mod gemma2;
@@ -46,6 +48,7 @@ pub use decoder::{Biases, Block, Joined, Layer, Mixer, Norms, Positions, QkNorm,
 pub use mixers::Delta;
 use rope_tensors::{is_rope_tensor, scaling_of_tensors};
 
+pub use error::ModelError;
 pub use experts::Experts;
 pub use names::{Name, Published, Reorder};
 pub use transform::Transform;
@@ -85,55 +88,6 @@ pub struct Family {
     pub names: &'static [&'static [Name]],
     /// Lists the operators.
     pub build: fn(&Graph, &Config),
-}
-
-/// Why a file cannot be run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModelError {
-    /// The file's fault.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// A weight's.
-    #[error(transparent)]
-    Weight(#[from] WeightError),
-    /// A model whose sizes contradict each other.
-    #[error("the model's configuration does not fit together: {0}")]
-    Graph(#[from] GraphError),
-    /// No family of this name.
-    #[error(
-        "{file}: models of architecture `{architecture}` are not supported yet; the closest of the supported is `{closest}`, all are: {known}"
-    )]
-    Architecture {
-        /// The file.
-        file: String,
-        /// What the file says.
-        architecture: String,
-        /// The known one that is spelled most like it.
-        closest: String,
-        /// The known ones.
-        known: String,
-    },
-    /// A model that GGUF has no form for.
-    #[error("{file}: cannot be written as GGUF: {what}")]
-    NoGguf {
-        /// The model.
-        file: String,
-        /// What has no form.
-        what: String,
-    },
-    /// Tensors that the model does not use: the file is of another kind than it says.
-    #[error("{file}: {count} tensors are not part of architecture `{architecture}`: {names}")]
-    UnusedTensors {
-        /// The file.
-        file: String,
-        /// What the file says.
-        architecture: String,
-        /// How many.
-        count: usize,
-        /// The first few.
-        names: String,
-    },
 }
 
 /// A model ready to be planned: graph, configuration, and where each weight comes from.

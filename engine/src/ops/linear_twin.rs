@@ -63,7 +63,8 @@ pub(super) fn matvec(args: &TwinArgs<'_>) -> Result<(), String> {
         return whole.run(args.parallel, in_order(z), y, tile_of_quants);
     }
     for (piece, pairs) in chosen_rows(&p, b.chosen, z)? {
-        let product = Product { first: piece.row, rows: piece.rows, column: piece.column, bias: from_column(whole.bias, piece.row)?, ..whole };
+        let product =
+            Product { first: piece.row, rows: piece.rows, column: piece.column, bias: from_column(whole.bias, piece.row)?, ..whole };
         product.run(args.parallel, pairs, y, tile_of_quants)?;
     }
     Ok(())

@@ -3,7 +3,9 @@
 mod frequencies;
 
 use frequencies::require;
-pub use frequencies::{Pairing, RopeConfig, RopeError, RopeScaling, Temperature, attention_factor, inverse_frequencies, yarn_attention_factor};
+pub use frequencies::{
+    Pairing, RopeConfig, RopeError, RopeScaling, Temperature, attention_factor, inverse_frequencies, yarn_attention_factor,
+};
 
 /// Positions that one row of the table's second part stands for.
 const LOW_ROWS: u32 = 256;

@@ -4,8 +4,7 @@ use parhelion_shaders::{
     activate as activate_kernel, add as add_kernel,
     axes::{Delta, Reduce, Tile, Weight},
     embed as embed_kernel, gather_rows as gather_kernel, matmul as matmul_kernel, matvec as matvec_kernel, mix_experts as mix_kernel,
-    rms_norm as norm_kernel,
-    rms_norm_columns as range_norm_kernel, route as route_kernel, scale_logits as scale_logits_kernel,
+    rms_norm as norm_kernel, rms_norm_columns as range_norm_kernel, route as route_kernel, scale_logits as scale_logits_kernel,
 };
 
 use super::Listed;

@@ -47,6 +47,33 @@ impl ExpertProduct {
         output / rows * self.experts[1] * rows + expert * rows + output % rows
     }
 
+    /// What sums of the same terms in different orders can differ by, for each element of y whose row is there.
+    fn bounds(
+        &self,
+        part: &Range<u32>,
+        (x, weights, biases): (&[f32], &WeightData, &[f32]),
+        (chosen, chosen_stride): (&[u32], u32),
+    ) -> Vec<f32> {
+        let &Self { tokens, experts: [used, _], tensors: [tensors, own], cols, shared, bias, .. } = self;
+        let (outputs, x_stride) = (tensors * own, cols.next_multiple_of(4));
+        let y_stride = outputs.next_multiple_of(4);
+        let mut bounds = vec![0.0_f32; (tokens * used * y_stride) as usize];
+        for (z, bounds) in (0..tokens * used).zip(bounds.chunks_mut(y_stride as usize)) {
+            let expert = chosen[(z / used * chosen_stride + z % used) as usize];
+            let x = &x[(if shared { z / used } else { z } * x_stride) as usize..][..cols as usize];
+            for (output, bound) in (0..outputs).zip(bounds) {
+                let row = self.row_of(expert, output);
+                if part.contains(&row) {
+                    let w = weights.magnitudes((row - part.start) as usize);
+                    let depth = f64::from(cols.div_ceil(BLOCK as u32) + BLOCK as u32 + u32::from(bias));
+                    let added = if bias { f64::from(biases[row as usize].abs()) } else { 0.0 };
+                    *bound = (2.0 * ROUNDING * (added + depth * TermSizes::new(&w[..cols as usize], x).products)) as f32;
+                }
+            }
+        }
+        bounds
+    }
+
     /// The case. `lanes` and `rows` are the constants of the kernel.
     pub fn case(&self, reduce: Reduce, lanes: u32, rows: u32) -> Case {
         let &Self { format, tokens, experts: [used, experts], tensors: [tensors, own], cols, shared, magnitude, bias, .. } = self;
@@ -59,20 +86,7 @@ impl ExpertProduct {
         let weights = WeightData::new(&mut rng, format, part.len() as u32, cols, Scales::Moderate);
         let biases = rng.floats(all as usize, magnitude);
         let (chosen, chosen_stride) = chosen_experts(&mut rng, tokens, [used, experts]);
-        let mut bounds = vec![0.0_f32; (tokens * used * y_stride) as usize];
-        for (z, bounds) in (0..tokens * used).zip(bounds.chunks_mut(y_stride as usize)) {
-            let expert = chosen[(z / used * chosen_stride + z % used) as usize];
-            let x = &x[(if shared { z / used } else { z } * x_stride) as usize..][..cols as usize];
-            for (output, bound) in (0..outputs).zip(bounds) {
-                let row = self.row_of(expert, output);
-                if part.contains(&row) {
-                    let w = weights.magnitudes((row - part.start) as usize);
-                    let depth = (cols.div_ceil(BLOCK as u32) + BLOCK as u32 + u32::from(bias)).into();
-                    let added = if bias { f64::from(biases[row as usize].abs()) } else { 0.0 };
-                    *bound = (2.0 * ROUNDING * (added + f64::mul_add(TermSizes::new(&w[..cols as usize], x).products, depth, 0.0))) as f32;
-                }
-            }
-        }
+        let bounds = self.bounds(&part, (&x, &weights, &biases), (&chosen, chosen_stride));
         let constants = matvec::Constants {
             wg: lanes.max(matvec::Constants::default().wg),
             lanes,
@@ -217,15 +231,7 @@ impl Mixture {
         let depth = 2.0 * f64::from(used) * ROUNDING * f64::from(used);
         let call = mix_experts::call(
             constants,
-            mix_experts::Params {
-                rows: tokens,
-                n: cols,
-                used,
-                x_each,
-                x_stride: used * x_each,
-                chosen_stride,
-                y_stride: x_each,
-            },
+            mix_experts::Params { rows: tokens, n: cols, used, x_each, x_stride: used * x_each, chosen_stride, y_stride: x_each },
             mix_experts::Bindings {
                 x: Operand::new(&x),
                 chosen: Operand::new(&chosen),

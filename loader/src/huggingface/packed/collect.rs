@@ -127,7 +127,8 @@ impl Stored<'_> {
 
     /// The file of the module's first tensor, for messages.
     fn file(&self) -> &str {
-        let own = self.tensors.iter().find(|tensor| tensor.name.strip_prefix(self.module).is_some_and(|rest| rest.starts_with(self.separator)));
+        let own =
+            self.tensors.iter().find(|tensor| tensor.name.strip_prefix(self.module).is_some_and(|rest| rest.starts_with(self.separator)));
         own.and_then(|tensor| self.files.get(tensor.file)).map_or("", |file| file.name())
     }
 
