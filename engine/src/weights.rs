@@ -175,6 +175,15 @@ impl WeightLayout {
         Ok(layout)
     }
 
+    /// Bytes that are read to load it.
+    fn published_bytes(&self) -> u64 {
+        let of_source = |(source, rows): (&SourceTensor, &u32)| match self.kind {
+            WeightKind::Matrix => source.transform.row_bytes(&source.info, self.cols).saturating_mul(u64::from(*rows)),
+            WeightKind::Vector | WeightKind::Filters => source.info.len,
+        };
+        self.sources.iter().zip(&self.rows).map(of_source).fold(0, u64::saturating_add)
+    }
+
     fn split(&mut self, decl: &WeightDecl, limits: &DeviceLimits) -> Result<(), WeightError> {
         let blocks = u64::from(decl.cols.div_ceil(BLOCK));
         let limit = limits.max_binding.min(limits.max_buffer);

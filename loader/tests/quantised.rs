@@ -303,3 +303,44 @@ fn other_values_than_nf4_s_are_refused() {
     let error = block_on(checkpoint.read_rows(tensor, 0, 1)).unwrap_err().to_string();
     assert!(error.contains("values of its own"), "{error}");
 }
+
+/// Experts of gpt-oss's, `[2, 3, 64]`, with another shape for the blocks or the exponents.
+fn experts(blocks: &[u64], exponents: Option<&[u64]>) -> Result<Checkpoint, parhelion_loader::LoadError> {
+    let bytes = |shape: &[u64]| (0..shape.iter().product::<u64>()).map(|i| (i * 37 + 11) as u8).collect::<Vec<u8>>();
+    let name = "m.experts.gate_up_proj";
+    let (first, second, bias) = (format!("{name}_blocks"), format!("{name}_scales"), format!("{name}_bias"));
+    let mut parts = vec![(&*first, "U8", blocks, bytes(blocks)), (&*bias, "BF16", &[2, 3][..], vec![0; 12])];
+    parts.extend(exponents.map(|shape| (&*second, "U8", shape, bytes(shape))));
+    let config = serde_json::json!({ "quantization_config": { "quant_method": "mxfp4" } });
+    open(&repository(&config.to_string(), of(&parts)))
+}
+
+#[test]
+fn experts_in_mxfp4_are_one_tensor_of_blocks_with_their_exponent() {
+    let checkpoint = experts(&[2, 3, 2, 16], Some(&[2, 3, 2])).unwrap();
+    let names: Vec<&str> = checkpoint.tensors().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(names, ["m.experts.gate_up_proj.weight", "m.experts.gate_up_proj_bias"]);
+    let tensor = checkpoint.tensor("m.experts.gate_up_proj.weight").unwrap();
+    assert_eq!((tensor.dtype, &tensor.shape[..], tensor.len), (DType::MXFP4, &[2, 3, 64][..], 12 * 17));
+    let byte = |i: usize| (i * 37 + 11) as u8;
+    for block in 0..12 {
+        let code = |column: usize| byte(16 * block + column / 2) >> (4 * (column % 2)) & 15;
+        let expected: Vec<u8> = std::iter::once(byte(block)).chain((0..16).map(|i| code(i) | code(i + 16) << 4)).collect();
+        let row = rows(&checkpoint, tensor, block as u64 / 2, 1);
+        assert_eq!(row[block % 2 * 17..][..17], expected, "block {block}");
+    }
+}
+
+#[test]
+fn experts_in_mxfp4_that_do_not_fit_together_are_refused_by_name() {
+    let refused = |blocks: &[u64], exponents: Option<&[u64]>| experts(blocks, exponents).err().unwrap().to_string();
+    for (what, error, fragment) in [
+        ("no exponents", refused(&[2, 3, 2, 16], None), "`scales` among them"),
+        ("too few exponents", refused(&[2, 3, 2, 16], Some(&[2, 3, 1])), "gate_up_proj_scales"),
+        ("blocks of 8 bytes", refused(&[2, 3, 2, 8], Some(&[2, 3, 2])), "blocks of 16 bytes"),
+        ("one matrix", refused(&[3, 2, 16], Some(&[3, 2])), "blocks of 16 bytes"),
+        ("no experts", refused(&[0, 3, 2, 16], Some(&[0, 3, 2])), "experts with rows"),
+    ] {
+        assert!(error.contains(fragment), "{what}: {error}");
+    }
+}

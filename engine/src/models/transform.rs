@@ -63,6 +63,11 @@ impl Transform {
         !matches!(self, Self::Transposed { .. })
     }
 
+    /// How many published rows make one.
+    pub(crate) fn published_rows(self) -> u64 {
+        if matches!(self, Self::Alternate { .. }) { 2 } else { 1 }
+    }
+
     /// Bytes of a row of `cols` columns of a tensor.
     pub(crate) fn row_bytes(self, info: &TensorInfo, cols: u32) -> u64 {
         match self {

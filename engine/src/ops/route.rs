@@ -1,5 +1,7 @@
 //! The choice of experts for each token.
 
+use std::cmp::Ordering;
+
 use parhelion_shaders::route as kernel;
 
 use super::{Operator, TwinArgs, experts::Chosen, grid, twin};
@@ -147,7 +149,11 @@ fn picked(keys: &[f32], used: usize) -> Vec<usize> {
     let mut picked: Vec<usize> = (0..used).collect();
     for (i, &own) in keys.iter().enumerate() {
         // a key that is not a number is neither larger nor smaller
-        let is_before = |(j, other): &(usize, &f32)| **other > own || !(own > **other) && *j < i;
+        let is_before = |(j, other): &(usize, &f32)| match other.partial_cmp(&&own) {
+            Some(Ordering::Greater) => true,
+            Some(Ordering::Less) => false,
+            _ => *j < i,
+        };
         let before = keys.iter().enumerate().filter(is_before).count();
         if before < used {
             picked[before] = i;

@@ -47,7 +47,7 @@ pub async fn load(
     executor: &mut dyn Executor,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<(), WeightError> {
-    let total = layouts.iter().flat_map(|layout| &layout.sources).map(|source| source.info.len).sum();
+    let total = layouts.iter().map(WeightLayout::published_bytes).sum();
     let conversion = Conversion::of(layouts, executor).await?;
     let reached = LoadProgress { done: 0, total };
     let mut stream = Stream { checkpoint, executor, progress, reached, sent: 0, arriving: None, conversion };
@@ -134,10 +134,11 @@ impl Stream<'_> {
         let granule = transform.granule();
         let most = ((CHUNK / row_bytes).min(u64::from(u32::MAX)) as u32 / granule * granule).max(granule);
         let mut done = 0;
-        self.checkpoint.will_read(info, u64::from(rows.first) * row_bytes, AHEAD);
+        let published = row_bytes * transform.published_rows();
+        self.checkpoint.will_read(info, u64::from(rows.first) * published, AHEAD);
         while done < rows.count {
             let (count, row) = (most.min(rows.count - done), u64::from(rows.first + done));
-            self.checkpoint.will_read(info, row * row_bytes + AHEAD, u64::from(count) * row_bytes);
+            self.checkpoint.will_read(info, row * published + AHEAD, u64::from(count) * published);
             let bytes = transform.read(self.checkpoint, info, (rows.first + done, count, rows.cols)).await?;
             let piece = (PIECE / planes[0].row).clamp(1, u64::from(count)) as u32;
             let targets: Vec<Pieces> = planes.iter().map(|plane| plane.pieces(to + done, count, piece)).collect();
