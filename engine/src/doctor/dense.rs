@@ -12,6 +12,7 @@ use crate::{
     ops::{
         activate::Activation,
         blocks::{BLOCK, Planes},
+        linear::in_order,
     },
 };
 
@@ -118,20 +119,7 @@ impl Product {
             self.format,
             reduce,
             constants,
-            matvec::Params {
-                rows: self.rows,
-                cols: self.cols,
-                blocks: weights.blocks,
-                x_stride,
-                y_stride,
-                y_offset: self.y_offset,
-                outputs: self.rows,
-                used: 1,
-                x_each: 1,
-                chosen_stride: 1,
-                expert_rows: 1,
-                tensor_rows: 1,
-            },
+            in_order([self.rows, self.cols, weights.blocks], [x_stride, y_stride], self.y_offset),
             matvec::Bindings {
                 x: Operand::new(&x),
                 quants: weights.quants(),

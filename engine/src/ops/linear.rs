@@ -107,6 +107,31 @@ pub(super) struct ChosenRows {
     pub tensor_rows: u32,
 }
 
+impl ChosenRows {
+    fn params(&self, outputs: u32, plain: matvec::Params) -> matvec::Params {
+        let &Self { chosen, used, x_each, expert_rows, tensor_rows } = self;
+        matvec::Params { outputs, used, x_each, chosen_stride: chosen.stride, expert_rows, tensor_rows, ..plain }
+    }
+}
+
+/// Parameters of `matvec` for all rows of a matrix in their order, of which the first gives column `y_offset`.
+pub(crate) fn in_order([rows, cols, blocks]: [u32; 3], [x_stride, y_stride]: [u32; 2], y_offset: u32) -> matvec::Params {
+    matvec::Params {
+        rows,
+        cols,
+        blocks,
+        x_stride,
+        y_stride,
+        y_offset,
+        outputs: rows,
+        used: 1,
+        x_each: 1,
+        chosen_stride: 1,
+        expert_rows: 1,
+        tensor_rows: 1,
+    }
+}
+
 /// Adds the dispatch of `matvec` for a row of results each in `y`. Without `rows` each has all rows of the part, in their order.
 ///
 /// # Errors
@@ -143,26 +168,15 @@ pub(super) fn record_matvec(
     let group_rows = constants.wg / constants.lanes * constants.rows;
     let outputs = if rows_of.is_some() { y.cols } else { part.rows };
     let [groups_x, groups_y, _] = grid(u64::from(outputs), group_rows)?;
+    let plain = in_order([part.rows, part.cols, part.blocks], [x.stride, y.stride], part.first_row);
+    let params = rows_of.map_or(plain, |rows| rows.params(outputs, plain));
     recorder.dispatch_each(
         u64::from(group_rows) * u64::from(part.cols),
         matvec::call(
             part.format,
             recorder.reduce(),
             constants,
-            matvec::Params {
-                rows: part.rows,
-                cols: part.cols,
-                blocks: part.blocks,
-                x_stride: x.stride,
-                y_stride: y.stride,
-                y_offset: part.first_row,
-                outputs,
-                used: rows_of.map_or(1, |rows| rows.used),
-                x_each: rows_of.map_or(1, |rows| rows.x_each),
-                chosen_stride: rows_of.map_or(1, |rows| rows.chosen.stride),
-                expert_rows: rows_of.map_or(1, |rows| rows.expert_rows),
-                tensor_rows: rows_of.map_or(1, |rows| rows.tensor_rows),
-            },
+            params,
             matvec::Bindings {
                 x: x.slice,
                 quants: part.quants,

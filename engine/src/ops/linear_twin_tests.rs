@@ -9,6 +9,7 @@ use parhelion_shaders::{
 use super::{
     Twin, TwinArgs, TwinSlice,
     blocks::{BLOCK, Planes},
+    linear::in_order,
     linear_twin,
 };
 use crate::{
@@ -61,8 +62,8 @@ fn check(format: Weight, shape: &Shape, with_bias: bool, parallel: &dyn Parallel
         format,
         Reduce::Tree,
         matvec::Constants { with_bias, ..Default::default() },
-        matvec::Params { rows, cols, blocks, x_stride, y_stride, y_offset },
-        matvec::Bindings { x: bx, quants: bq, scales: bs, y: by, bias: bq },
+        in_order([rows, cols, blocks], [x_stride, y_stride], y_offset),
+        matvec::Bindings { x: bx, quants: bq, scales: bs, y: by, bias: bq, chosen: bq },
         [1, 1, x_rows],
     );
     let mat_call = matmul::call(

@@ -31,7 +31,7 @@ pub mod experts;
 pub mod gate_heads;
 mod gather_rows;
 pub mod kv;
-mod linear;
+pub(crate) mod linear;
 mod linear_twin;
 #[cfg(test)]
 mod linear_twin_tests;
