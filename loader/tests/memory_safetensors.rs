@@ -101,6 +101,9 @@ fn dense_configurations_stay_within_eight_times_their_bytes() {
     check("entries", &config(object(8192, |i| format!(r#""{i:x}":1"#))), 0, true);
     check("too many entries", &config(object(200_000, |i| format!(r#""{i:x}":1"#))), 0, false);
     check("entries in an object", &config(format!(r#"{{"{}":{}}}"#, "k".repeat(30), object(8000, |i| format!(r#""{i:x}":1"#)))), 0, true);
+    let text = object(4000, |i| if i == 0 { r#""model_type":"x""#.to_owned() } else { format!(r#""{i:x}":1"#) });
+    let around = object(4000, |i| format!(r#""{i:x}":1"#));
+    check("settings of a language model", &config(format!(r#"{{"text_config":{text},{}"#, &around[1..])), 0, true);
     check("long paths", &config(format!(r#"{{"{}":{}}}"#, "k".repeat(4000), object(16_000, |i| format!(r#""{i:x}":1"#)))), 0, false);
     check("numbers", &config(format!("{{\"a\":[{}1]}}", "1,".repeat(65_535))), 0, true);
     let lists = object(20, |i| format!("\"{i:x}\":[{}1]", "1,".repeat(65_000)));

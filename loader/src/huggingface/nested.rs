@@ -1,8 +1,6 @@
 //! Repositories of models that see or hear: config.json has the language model's settings in an object of their own, and its tensors
 //! have a prefix. The language model alone is what a checkpoint then has, by the names of a repository that holds nothing else.
 
-use std::collections::HashSet;
-
 use crate::TensorInfo;
 use crate::metadata::Value;
 
@@ -22,8 +20,12 @@ pub(super) fn promote_settings(entries: &mut Vec<(String, Value)>) -> bool {
     if !entries.iter().any(|(key, _)| key == KIND) {
         return false;
     }
-    let own: HashSet<String> = entries.iter().filter_map(|(key, _)| key.strip_prefix(SETTINGS)).map(str::to_owned).collect();
-    entries.retain(|(key, _)| !own.contains(key));
+    let plain = |i: u32| entries.get(i as usize).and_then(|(key, _)| key.strip_prefix(SETTINGS)).unwrap_or_default();
+    let mut own: Vec<u32> = (0..entries.len() as u32).filter(|&i| !plain(i).is_empty()).collect();
+    own.sort_unstable_by_key(|&i| plain(i));
+    let replaced: Vec<bool> = entries.iter().map(|(key, _)| own.binary_search_by(|&i| plain(i).cmp(key)).is_ok()).collect();
+    let mut replaced = replaced.into_iter();
+    entries.retain(|_| !replaced.next().unwrap_or(false));
     for (key, _) in entries.iter_mut().filter(|(key, _)| key.starts_with(SETTINGS)) {
         key.drain(..SETTINGS.len());
     }
