@@ -94,37 +94,55 @@ fn temperature(row: u32) -> f32 {
     return angles[(1u + LOW_ROWS + params.high_rows) * params.rope_pairs + number].x;
 }
 
+// The largest magnitude among the pairs that share a scale with `pair`, all of which `head_row` holds.
+fn largest_of_block(pair: u32) -> f32 {
+    let first = pair / KV_SCALE_PAIRS * KV_SCALE_PAIRS;
+    let end = min(first + KV_SCALE_PAIRS, PAIRS);
+    var largest = 0.0;
+    for (var i = 2u * first; i < 2u * end; i++) {
+        largest = max(largest, abs(head_row[i]));
+    }
+    return largest;
+}
+
 // The scale of an entry from the largest magnitude in it. Magnitudes near the bottom of f32 count as zero, so that
 // dividing by the scale stays exact enough.
 fn entry_scale(largest: f32) -> f32 {
     return select(1.0, largest, largest > 1e-30);
 }
 
-// Stores pair `pair` of a key or value head. All invocations of the workgroup must call it.
+// Stores pair `pair` of a key or value head, which is in `head_row`. All invocations of the workgroup must call it.
 fn store(row: u32, head: u32, is_key: bool, value: vec2<f32>, pair: u32) {
     let token = rows[row];
     var scale = 1.0;
-    if KV_SCALED {
+    if KV_SCALED && KV_SCALE_PAIRS == PAIRS {
         scale = entry_scale(group_max(max(abs(value.x), abs(value.y)), pair));
     }
-    if pair >= PAIRS || token.slot >= sequence_capacity() {
+    if pair >= PAIRS || pair % KV_WORD_PAIRS != 0u || token.slot >= sequence_capacity() {
         return;
+    }
+    if KV_SCALED && KV_SCALE_PAIRS != PAIRS {
+        scale = entry_scale(largest_of_block(pair));
+    }
+    var values = vec4(value, 0.0, 0.0);
+    if KV_WORD_PAIRS == 2u && pair + 1u < PAIRS {
+        values = vec4(value, head_row[2u * pair + 2u], head_row[2u * pair + 3u]);
     }
     let entry = token.slot % PAGE;
     let tile = kv_tile(physical_page(token.sequence, token.slot / PAGE), params.kv_heads, head);
     for (var plane = 0u; plane < KV_PLANES; plane++) {
-        let word = kv_pack(value / scale, plane);
+        let word = kv_pack(values / scale, plane);
         if is_key {
             k_cache[tile + k_word(pair, entry, plane)] = word;
         } else {
             v_cache[tile + v_word(pair, entry, plane)] = word;
         }
     }
-    if KV_SCALED && pair == 0u {
+    if KV_SCALED && pair % KV_SCALE_PAIRS == 0u {
         if is_key {
-            k_cache[tile + kv_scale_word(entry)] = bitcast<u32>(scale);
+            k_cache[tile + kv_scale_word(pair, entry)] = bitcast<u32>(scale);
         } else {
-            v_cache[tile + kv_scale_word(entry)] = bitcast<u32>(scale);
+            v_cache[tile + kv_scale_word(pair, entry)] = bitcast<u32>(scale);
         }
     }
 }

@@ -179,7 +179,7 @@ struct Mode {
     relative: f64,
 }
 
-fn modes() -> [Mode; 3] {
+fn modes() -> [Mode; 4] {
     let options = |reproducible, kv| SessionOptions { context: Some(CONTEXT), reproducible, kv, ..SessionOptions::default() };
     // All is f32, as it is in the reference, which adds up in another order: of logits of magnitude 10 that is 1e-5. The bounds
     // leave room for drivers' exp, sin and cos.
@@ -190,6 +190,8 @@ fn modes() -> [Mode; 3] {
         // Keys and values are rounded to 11 bits, each by 2^-12 of itself at the most; scores of magnitude 5 pass that on: SmolLM3's
         // five layers come to 2e-2 and 2e-3.
         Mode { name: "default", options: options(false, None), largest: 5e-2, relative: 3e-3 },
+        // Keys and values are rounded to 1 / 254 of the largest of 32: sixteen times as coarse as f16 for the largest, more for others.
+        Mode { name: "q8_0 cache", options: options(false, Some(Kv::Q8_0)), largest: 8e-1, relative: 5e-2 },
     ]
 }
 

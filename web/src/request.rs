@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parhelion::session::{GenerateOptions, Sampling, SessionOptions, Timings};
+use parhelion::session::{GenerateOptions, KvFormat, Sampling, SessionOptions, Timings};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
@@ -40,9 +40,30 @@ pub(crate) struct LoadRequest {
     #[serde(default)]
     pub(crate) reproducible: bool,
     pub(crate) context: Option<u32>,
+    pub(crate) kv_cache: Option<KvCache>,
     /// Whether kernels are compared with known answers first.
     #[serde(default)]
     pub(crate) check: bool,
+}
+
+/// How the KV cache is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum KvCache {
+    F32,
+    F16,
+    #[serde(rename = "q8_0")]
+    Q8_0,
+}
+
+impl KvCache {
+    fn format(self) -> KvFormat {
+        match self {
+            Self::F32 => KvFormat::F32,
+            Self::F16 => KvFormat::F16,
+            Self::Q8_0 => KvFormat::Q8_0,
+        }
+    }
 }
 
 impl LoadRequest {
@@ -53,6 +74,7 @@ impl LoadRequest {
         SessionOptions {
             context: self.context,
             reproducible: self.reproducible,
+            kv: self.kv_cache.map(KvCache::format),
             chunk: if software { SOFTWARE_CHUNK } else { defaults.chunk },
             ..defaults
         }

@@ -96,6 +96,9 @@ export interface Progress {
 /** Where a model runs: `auto` is WebGPU, or the CPU for models of up to 200 MB where there is no WebGPU. */
 export type DeviceChoice = "auto" | "webgpu" | "cpu";
 
+/** How the KV cache is stored: as it is, in 16 bits a number, or in 9. */
+export type KvCacheFormat = "f32" | "f16" | "q8_0";
+
 /** How to load a model. */
 export interface LoadOptions {
   /** Told how loading goes on, and later of recovery from a lost device. */
@@ -106,6 +109,8 @@ export interface LoadOptions {
   device?: DeviceChoice;
   /** Tokens of context; default: the model's own, at most 8192. */
   context?: number;
+  /** How the KV cache is stored; default: `f16`, or `f32` where `reproducible` is set. */
+  kvCache?: KvCacheFormat;
   /** All arithmetic in f32 with pinned kernels and orders: the same tokens as everywhere else, at some cost in speed. */
   reproducible?: boolean;
   /** false never uses subgroup operations; default: as the device offers. */

@@ -94,7 +94,8 @@ impl AttentionSetup {
         }
         let poison = match self.format {
             Kv::F16 => 0x7e00_7e00,
-            Kv::F32 => 0x7fc0_0000,
+            // of 8 bits it is the scales
+            Kv::F32 | Kv::Q8_0 => 0x7fc0_0000,
         };
         let words = (owned + 1) as usize * kv_heads as usize * tile_words(self.format, head_dim) as usize;
         let rows = self.rows();

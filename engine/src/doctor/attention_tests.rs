@@ -59,6 +59,7 @@ fn assert_close(got: &[f32], setup: &AttentionSetup) {
     let tolerance = match setup.format {
         Kv::F16 => 2e-3, // keys are right to 2^-12 of their largest, and a score sums head_dim of their errors
         Kv::F32 => 1e-5,
+        Kv::Q8_0 => 3e-2, // keys are right to 1 / 254 of their largest
     };
     let rows = got.chunks_exact(setup.output_stride() as usize).flat_map(|row| row.chunks_exact(dim).take(setup.shape.q_heads as usize));
     let expected = expected(setup);
@@ -73,7 +74,7 @@ fn assert_close(got: &[f32], setup: &AttentionSetup) {
 
 fn setups() -> Vec<AttentionSetup> {
     let mut setups = Vec::new();
-    for format in [Kv::F16, Kv::F32] {
+    for format in [Kv::F16, Kv::F32, Kv::Q8_0] {
         let base = AttentionSetup { sequences: vec![(70, 3), (1, 1), (300, 2)], ..AttentionSetup::new(format, [6, 2, 10], 1, 1) };
         let windowed = AttentionShape { window: Some(100), ..base.shape };
         setups.push(AttentionSetup { shape: windowed, ..base.clone() });

@@ -1,5 +1,5 @@
-//! Layout of the KV cache: pages of [`PAGE`] entries, each page a tile for every head. `shared/kv_f16.wgsl` and
-//! `shared/kv_f32.wgsl` say where a pair of elements lies in a tile; this is the same for the plan and the scalar twins.
+//! Layout of the KV cache: pages of [`PAGE`] entries, each page a tile for every head. `shared/kv_f16.wgsl`, `shared/kv_f32.wgsl` and
+//! `shared/kv_q8_0.wgsl` say where a pair of elements lies in a tile; this is the same for the plan and the scalar twins.
 
 use half::f16;
 use parhelion_shaders::{Kernel, axes::Kv};
@@ -15,8 +15,12 @@ pub fn tile_words(format: Kv, head_dim: u32) -> u64 {
     match format {
         Kv::F16 => page * pairs + page,
         Kv::F32 => 2 * page * pairs,
+        Kv::Q8_0 => page * (pairs.div_ceil(2) + pairs.div_ceil(Q8_PAIRS as u64)),
     }
 }
+
+/// Pairs of elements that share a scale in [`Kv::Q8_0`].
+const Q8_PAIRS: usize = 16;
 
 /// Bytes of the keys, or of the values, of one layer with room for `pages` pages.
 pub fn layer_bytes(format: Kv, heads: u32, head_dim: u32, pages: u32) -> u64 {
@@ -68,11 +72,27 @@ impl KvLayout<'_> {
         (page * self.heads + head) * tile_words(self.format, 2 * self.pairs as u32) as usize
     }
 
-    /// Word of one pair of an entry in its tile: of its component `c` in f32, of both components in f16.
+    /// Pairs that share a scale; as many as there are where nothing has one.
+    fn scale_pairs(&self) -> usize {
+        if self.format == Kv::Q8_0 { Q8_PAIRS } else { self.pairs }
+    }
+
+    /// Word of the scale of a pair of an entry in its tile; none where entries have no scales.
+    fn scale_word(&self, pair: usize, entry: usize) -> Option<usize> {
+        match self.format {
+            Kv::F32 => None,
+            Kv::F16 => Some(self.pairs * Self::ENTRIES + entry),
+            Kv::Q8_0 => Some((self.pairs.div_ceil(2) + pair / Q8_PAIRS) * Self::ENTRIES + entry),
+        }
+    }
+
+    /// Word of one pair of an entry in its tile: of its component `c` in f32, of both components in f16, of two pairs in 8 bits.
     fn word(&self, half: Half, pair: usize, entry: usize, c: usize) -> usize {
         match (self.format, half) {
             (Kv::F16, Half::Keys) => pair * Self::ENTRIES + entry,
             (Kv::F16, Half::Values) => entry * self.pairs + pair,
+            (Kv::Q8_0, Half::Keys) => pair / 2 * Self::ENTRIES + entry,
+            (Kv::Q8_0, Half::Values) => entry * self.pairs.div_ceil(2) + pair / 2,
             (Kv::F32, Half::Keys) => (c * self.pairs + pair) * Self::ENTRIES + entry,
             (Kv::F32, Half::Values) => (entry * self.pairs + pair) * 2 + c,
         }
@@ -81,22 +101,32 @@ impl KvLayout<'_> {
     /// Stores the head `values` as an entry of the tile at `tile`.
     pub(crate) fn store(&self, cache: &mut [u32], half: Half, tile: usize, entry: usize, values: &[f32]) {
         let words = &mut cache[tile..];
-        let largest = values.iter().fold(0.0, |most: f32, v| most.max(v.abs()));
-        let scale = entry_scale(largest);
-        for (pair, v) in values.chunks_exact(2).enumerate() {
+        for (block, values) in values.chunks(2 * self.scale_pairs()).enumerate() {
+            let first = block * self.scale_pairs();
+            let mut scale = 1.0;
+            if let Some(word) = self.scale_word(first, entry) {
+                scale = entry_scale(values.iter().fold(0.0, |most: f32, v| most.max(v.abs())));
+                words[word] = scale.to_bits();
+            }
             match self.format {
-                Kv::F16 => {
-                    let [x, y] = [v[0] / scale, v[1] / scale].map(|v| u32::from(f16::from_f32(v).to_bits()));
-                    words[self.word(half, pair, entry, 0)] = x | y << 16;
-                }
                 Kv::F32 => {
-                    words[self.word(half, pair, entry, 0)] = v[0].to_bits();
-                    words[self.word(half, pair, entry, 1)] = v[1].to_bits();
+                    for (i, v) in values.iter().enumerate() {
+                        words[self.word(half, first + i / 2, entry, i % 2)] = v.to_bits();
+                    }
+                }
+                Kv::F16 => {
+                    for (i, v) in values.chunks_exact(2).enumerate() {
+                        let [x, y] = [v[0] / scale, v[1] / scale].map(|v| u32::from(f16::from_f32(v).to_bits()));
+                        words[self.word(half, first + i, entry, 0)] = x | y << 16;
+                    }
+                }
+                Kv::Q8_0 => {
+                    for (i, v) in values.chunks(4).enumerate() {
+                        let bytes = v.iter().map(|v| snorm8(v / scale)).chain([0; 4]);
+                        words[self.word(half, first + 2 * i, entry, 0)] = bytes.take(4).rev().fold(0, |word, byte| word << 8 | byte);
+                    }
                 }
             }
-        }
-        if self.format == Kv::F16 {
-            words[self.pairs * Self::ENTRIES + entry] = scale.to_bits();
         }
     }
 
@@ -105,19 +135,28 @@ impl KvLayout<'_> {
         let words = &cache[tile..];
         into.clear();
         for entry in begin..end {
-            let scale = match self.format {
-                Kv::F16 => f32::from_bits(words[self.pairs * Self::ENTRIES + entry]),
-                Kv::F32 => 1.0,
-            };
-            into.extend((0..self.pairs).flat_map(|pair| {
-                let word = words[self.word(half, pair, entry, 0)];
-                match self.format {
-                    Kv::F16 => [f16_to_f32(word & 0xffff) * scale, f16_to_f32(word >> 16) * scale],
-                    Kv::F32 => [f32::from_bits(word), f32::from_bits(words[self.word(half, pair, entry, 1)])],
-                }
-            }));
+            for first in (0..self.pairs).step_by(self.scale_pairs().max(1)) {
+                let scale = self.scale_word(first, entry).map_or(1.0, |word| f32::from_bits(words[word]));
+                into.extend((first..self.pairs.min(first + self.scale_pairs())).flat_map(|pair| {
+                    let word = words[self.word(half, pair, entry, 0)];
+                    match self.format {
+                        Kv::F16 => [f16_to_f32(word & 0xffff) * scale, f16_to_f32(word >> 16) * scale],
+                        Kv::F32 => [f32::from_bits(word), f32::from_bits(words[self.word(half, pair, entry, 1)])],
+                        Kv::Q8_0 => {
+                            let of = |byte: usize| f32::from((word >> (8 * byte)) as u8 as i8).max(-127.0) / 127.0 * scale;
+                            [of(pair % 2 * 2), of(pair % 2 * 2 + 1)]
+                        }
+                    }
+                }));
+            }
         }
     }
+}
+
+/// A number from -1 to 1 as the byte of `pack4x8snorm`, in the lower 8 bits.
+fn snorm8(value: f32) -> u32 {
+    let level = (127.0 * value.clamp(-1.0, 1.0) + 0.5).floor() as i32;
+    level as u32 & 0xff
 }
 
 #[cfg(test)]
@@ -126,18 +165,24 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_loaded() {
-        for (format, tolerance) in [(Kv::F16, 1.0 / 2048.0), (Kv::F32, 0.0)] {
-            for half in [Half::Keys, Half::Values] {
+        for (format, tolerance) in [(Kv::F16, 1.0 / 2048.0), (Kv::F32, 0.0), (Kv::Q8_0, 0.501 / 127.0)] {
+            for (half, pairs) in [(Half::Keys, 3), (Half::Values, 3), (Half::Keys, 21), (Half::Values, 21)] {
                 let pages = [2, 0];
-                let layout = KvLayout { format, pairs: 3, heads: 2, pages: &pages, pages_per_sequence: 2 };
-                let mut cache = vec![0; 3 * 2 * tile_words(format, 6) as usize];
-                let values: Vec<f32> = (0..6).map(|i| 1e6 * (i as f32 - 2.5)).collect();
+                let layout = KvLayout { format, pairs, heads: 2, pages: &pages, pages_per_sequence: 2 };
+                let mut cache = vec![0; 3 * 2 * tile_words(format, 2 * pairs as u32) as usize];
+                // a second block of 32 elements is so much smaller that the scale of the first would leave nothing of it
+                let size = |i: usize| if i < 32 { 1e6 } else { 1.0 };
+                let values: Vec<f32> = (0..2 * pairs).map(|i| size(i) * ((i * 7 % 6) as f32 - 2.5)).collect();
                 let tile = layout.tile(0, 70, 1);
                 layout.store(&mut cache, half, tile, 6, &values);
                 let mut loaded = Vec::new();
                 layout.load(&cache, half, tile, 6, 7, &mut loaded);
-                let largest = 2.5e6;
-                assert!(values.iter().zip(&loaded).all(|(v, l)| (v - l).abs() <= tolerance * largest), "{format:?} {half:?}: {loaded:?}");
+                let own = |i: usize| if format == Kv::Q8_0 { size(i) } else { 1e6 };
+                let close = |i: usize| (values[i] - loaded[i]).abs() <= tolerance * 2.5 * own(i);
+                assert!(loaded.len() == values.len() && (0..values.len()).all(close), "{format:?} {half:?}: {loaded:?}");
+                // entries and heads beside it are as they were
+                layout.load(&cache, half, tile, 5, 6, &mut loaded);
+                assert!(loaded.iter().all(|&v| v == 0.0), "{format:?} {half:?}: {loaded:?}");
             }
         }
     }

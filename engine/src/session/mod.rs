@@ -25,6 +25,7 @@ mod step;
 mod stop;
 
 pub use crate::exec::Clock;
+pub use parhelion_shaders::axes::Kv as KvFormat;
 pub use error::EngineError;
 pub use generate::{Generation, Token};
 pub use options::{Cancel, FinishReason, GenerateOptions, Sampling, SessionOptions, Timings};
@@ -113,6 +114,11 @@ impl Prepared {
     /// Bytes that loading will allocate.
     pub fn memory(&self) -> PlanMemory {
         self.plan.memory()
+    }
+
+    /// How the KV cache is stored.
+    pub fn kv_format(&self) -> KvFormat {
+        self.plan.options().kv
     }
 
     /// How much of the KV cache layers keep: first those that keep all of it, then those with windows.

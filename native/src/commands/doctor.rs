@@ -12,6 +12,7 @@ use parhelion::session::Prepared;
 use serde_json::{Value, json};
 
 use self::kernels::VariantChecks;
+use super::kv::KvReport;
 use super::options::ModelOptions;
 use super::{CommandError, Context, inspect, print_json};
 use crate::cache::Cache;
@@ -56,6 +57,7 @@ struct ModelReport {
     file: String,
     context: u32,
     memory: PlanMemory,
+    kv: KvReport,
 }
 
 pub(super) fn run(context: &Context, options: &DoctorOptions) -> Result<(), CommandError> {
@@ -95,7 +97,7 @@ fn model_report(context: &Context, options: &DoctorOptions, device: &Device) -> 
     let checkpoint = inspect::open(&path)?;
     let prepared = device.driver.block_on(Prepared::new(&checkpoint, device.executor.device(), options.model.session()))?;
     let file = path.display().to_string();
-    Ok(Some(ModelReport { file, context: prepared.context(), memory: prepared.memory() }))
+    Ok(Some(ModelReport { file, context: prepared.context(), memory: prepared.memory(), kv: KvReport::new(&prepared) }))
 }
 
 impl Report {
@@ -124,11 +126,11 @@ impl Report {
             }
         }
         if let Some(model) = &self.model {
-            let PlanMemory { weights, kv, scratch, other } = model.memory;
+            let PlanMemory { weights, scratch, other, .. } = model.memory;
             writeln!(out, "\nModel\n  {}", printable(&model.file))?;
             writeln!(out, "    needs {} with {} tokens of context:", bytes(model.memory.total()), model.context)?;
-            writeln!(out, "    weights {}, KV cache {}", bytes(weights), bytes(kv))?;
-            writeln!(out, "    intermediate values {}, tables and results {}", bytes(scratch), bytes(other))?;
+            model.kv.print(out, "    ")?;
+            writeln!(out, "    weights {}, intermediate values {}, tables and results {}", bytes(weights), bytes(scratch), bytes(other))?;
         }
         Ok(())
     }
@@ -164,7 +166,7 @@ impl Report {
             "kernels": self.kernels.as_ref().map(|kernels| kernels.iter().map(VariantChecks::as_json).collect::<Vec<_>>()),
             "model": self.model.as_ref().map(|model| json!({
                 "file": model.file, "context": model.context, "bytes": model.memory.total(),
-                "weights": model.memory.weights, "kv": model.memory.kv,
+                "weights": model.memory.weights, "kv": model.memory.kv, "kv_cache": model.kv.as_json(),
                 "scratch": model.memory.scratch, "other": model.memory.other,
             })),
         })

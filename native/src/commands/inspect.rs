@@ -5,10 +5,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use parhelion::cpu::CpuExecutor;
+use parhelion::exec::{Executor, Serial};
 use parhelion::loader::{Array, Checkpoint, DType, Dialect, TensorInfo, Value};
 use serde_json::{Map, json};
 
-use super::options::QuantChoice;
+use super::kv::KvReport;
+use super::options::{KvChoice, QuantChoice};
 use super::quantize::Planned;
 use super::{CommandError, Context, print_json};
 use crate::model::{ModelName, NameError};
@@ -20,6 +23,7 @@ Examples:
   parhelion inspect model.gguf
   parhelion inspect model.gguf --json | jq .metadata
   parhelion inspect model.gguf --quant q4_k  and the file that `parhelion quantize` would write
+  parhelion inspect model.gguf --context 32768  and the memory of so long a conversation
   parhelion inspect ./model                  a directory with config.json and safetensors
   parhelion inspect smollm2-135m-instruct    a model of the catalogue
   parhelion inspect owner/name:Q8_0          a model of the hub";
@@ -39,6 +43,12 @@ pub(super) struct InspectOptions {
     /// With --quant: also of weights that are quantised already
     #[arg(long, requires = "quant")]
     requantize: bool,
+    /// Show also the memory of the KV cache for N tokens of context
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    context: Option<u32>,
+    /// With --context: how the KV cache is stored, by default f16
+    #[arg(long, value_name = "TYPE", value_enum, requires = "context")]
+    kv_cache: Option<KvChoice>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -54,10 +64,14 @@ pub(super) fn run(context: &Context, options: &InspectOptions) -> Result<(), Com
     let totals = totals(&checkpoint);
     let planned =
         options.quant.map(|to| Planned::new(&checkpoint, to.quant(options.requantize), &path)).transpose()?.map(|(planned, _)| planned);
+    let kv = options.context.map(|tokens| kv_report(&checkpoint, tokens, options.kv_cache)).transpose()?;
     if options.json {
         let mut object = as_json(&checkpoint, &totals);
         if let Some(planned) = &planned {
             object["quantised"] = json!({ "bytes": planned.bytes(), "tensors": planned.as_json() });
+        }
+        if let Some(kv) = &kv {
+            object["kv"] = kv.as_json();
         }
         return print_json(&object);
     }
@@ -67,7 +81,18 @@ pub(super) fn run(context: &Context, options: &InspectOptions) -> Result<(), Com
         writeln!(out, "\nQuantised, as a GGUF file: {}", bytes(planned.bytes()))?;
         planned.print(&mut out)?;
     }
+    if let Some(kv) = &kv {
+        writeln!(out)?;
+        kv.print(&mut out, "")?;
+    }
     Ok(())
+}
+
+/// What the KV cache takes for so many tokens of context: the same on every device.
+fn kv_report(checkpoint: &Checkpoint, tokens: u32, kv: Option<KvChoice>) -> Result<KvReport, CommandError> {
+    let cpu = CpuExecutor::new(Box::new(Serial));
+    let options = SessionOptions { context: Some(tokens), kv: kv.map(KvChoice::format), ..SessionOptions::default() };
+    Ok(KvReport::new(&pollster::block_on(Prepared::new(checkpoint, cpu.device(), options))?))
 }
 
 /// Maps a model's files and reads their index.

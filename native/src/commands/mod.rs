@@ -4,6 +4,7 @@ mod chat;
 mod doctor;
 mod error;
 mod inspect;
+mod kv;
 mod loaded;
 mod models;
 mod options;

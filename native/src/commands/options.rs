@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use clap::{Args, ValueEnum};
 use parhelion::quantise::{Quant, QuantType};
-use parhelion::session::{EngineError, GenerateOptions, Sampling, SessionOptions};
+use parhelion::session::{EngineError, GenerateOptions, KvFormat, Sampling, SessionOptions};
 
 use crate::host::{DeviceChoice, DeviceRequest, SwitchChoice};
 
@@ -40,6 +40,9 @@ pub(super) struct ModelOptions {
     /// Tokens of context; by default the model's own, 8192 at the most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
+    /// How the KV cache is stored; by default f16, with --reproducible f32
+    #[arg(long, value_name = "TYPE", value_enum)]
+    kv_cache: Option<KvChoice>,
     /// All arithmetic in f32 with pinned kernels: devices differ only in the last bits
     #[arg(long)]
     reproducible: bool,
@@ -56,7 +59,30 @@ pub(super) struct ModelOptions {
 impl ModelOptions {
     pub(super) fn session(&self) -> SessionOptions {
         let quant = self.quant.map(|choice| choice.quant(self.requantize));
-        SessionOptions { context: self.context, reproducible: self.reproducible, quant, ..SessionOptions::default() }
+        let kv = self.kv_cache.map(KvChoice::format);
+        SessionOptions { context: self.context, reproducible: self.reproducible, kv, quant, ..SessionOptions::default() }
+    }
+}
+
+/// How the KV cache is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum KvChoice {
+    /// Nothing is rounded
+    F32,
+    /// Half of that; numbers of any size keep 11 bits
+    F16,
+    /// 9 bits a number: a quarter of f32, for long contexts
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+impl KvChoice {
+    pub(super) fn format(self) -> KvFormat {
+        match self {
+            Self::F32 => KvFormat::F32,
+            Self::F16 => KvFormat::F16,
+            Self::Q8_0 => KvFormat::Q8_0,
+        }
     }
 }
 

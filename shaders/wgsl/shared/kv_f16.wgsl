@@ -7,6 +7,10 @@
 
 const KV_SCALED: bool = true;
 const KV_PLANES: u32 = 1u;
+// Pairs of a word.
+const KV_WORD_PAIRS: u32 = 1u;
+// Pairs that share a scale.
+override KV_SCALE_PAIRS: u32 = PAIRS;
 
 // First word of the tile of `head` in physical page `page`.
 fn kv_tile(page: u32, heads: u32, head: u32) -> u32 {
@@ -23,14 +27,14 @@ fn v_word(pair: u32, entry: u32, plane: u32) -> u32 {
     return entry * PAIRS + pair;
 }
 
-// Word of an entry's scale, within its tile.
-fn kv_scale_word(entry: u32) -> u32 {
+// Word of the scale of a pair of an entry, within its tile: that of the entry.
+fn kv_scale_word(pair: u32, entry: u32) -> u32 {
     return PAGE * PAIRS + entry;
 }
 
-// The word that stores a pair already divided by its entry's scale.
-fn kv_pack(value: vec2<f32>, plane: u32) -> u32 {
-    return pack2x16float(value);
+// The word that stores a pair, the first two of `values`, already divided by its entry's scale.
+fn kv_pack(values: vec4<f32>, plane: u32) -> u32 {
+    return pack2x16float(values.xy);
 }
 
 // Pair of a key, to be multiplied by `k_scale`.
@@ -45,10 +49,10 @@ fn v_pair(tile: u32, pair: u32, entry: u32) -> vec2<f32> {
 
 // Scale of a key.
 fn k_scale(tile: u32, entry: u32) -> f32 {
-    return bitcast<f32>(k_cache[tile + kv_scale_word(entry)]);
+    return bitcast<f32>(k_cache[tile + kv_scale_word(0u, entry)]);
 }
 
 // Scale of a value.
 fn v_scale(tile: u32, entry: u32) -> f32 {
-    return bitcast<f32>(v_cache[tile + kv_scale_word(entry)]);
+    return bitcast<f32>(v_cache[tile + kv_scale_word(0u, entry)]);
 }

@@ -6,6 +6,10 @@
 
 const KV_SCALED: bool = false;
 const KV_PLANES: u32 = 2u;
+// Pairs of a word and its neighbour in the other plane.
+const KV_WORD_PAIRS: u32 = 1u;
+// Pairs that would share a scale.
+override KV_SCALE_PAIRS: u32 = PAIRS;
 
 // First word of the tile of `head` in physical page `page`.
 fn kv_tile(page: u32, heads: u32, head: u32) -> u32 {
@@ -23,13 +27,13 @@ fn v_word(pair: u32, entry: u32, plane: u32) -> u32 {
 }
 
 // Entries have no scale here: never written, as KV_SCALED is false.
-fn kv_scale_word(entry: u32) -> u32 {
+fn kv_scale_word(pair: u32, entry: u32) -> u32 {
     return 0u;
 }
 
-// The word that stores one component of a pair.
-fn kv_pack(value: vec2<f32>, plane: u32) -> u32 {
-    return bitcast<u32>(select(value.x, value.y, plane == 1u));
+// The word that stores one component of a pair, the first two of `values`.
+fn kv_pack(values: vec4<f32>, plane: u32) -> u32 {
+    return bitcast<u32>(select(values.x, values.y, plane == 1u));
 }
 
 // Pair of a key.

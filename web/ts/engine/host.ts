@@ -171,7 +171,7 @@ export class ModelHost {
   async #deviceKey(): Promise<string> {
     const { wasm, model, userAgent } = this.#options;
     const device = await wasm.adapters();
-    const asked = [model.subgroups ?? true, model.f16 ?? true, model.reproducible ?? false];
+    const asked = [model.subgroups ?? true, model.f16 ?? true, model.reproducible ?? false, model.kvCache ?? null];
     return JSON.stringify([wasm.version(), userAgent, device, asked]);
   }
 }

@@ -36,6 +36,7 @@ export interface ModelOptions {
   f16?: boolean;
   reproducible?: boolean;
   context?: number;
+  kvCache?: "f32" | "f16" | "q8_0";
   check?: boolean;
   precompile?: boolean;
   memoryLimit?: number;

@@ -118,7 +118,7 @@ impl AttentionSetup {
                 table.period
             ),
             reason: "two products and a sum of numbers up to 3 under a rotation made of four products: a few roundings; a norm adds those \
-                     of a sum of squares and a root that is right to 2 units; f16 may round to either neighbour",
+                     of a sum of squares and a root that is right to 2 units; f16 and levels of 8 bits may round to either neighbour",
             call,
         }
     }
@@ -132,6 +132,14 @@ impl AttentionSetup {
         let tile = tile_words(self.format, self.shape.head_dim) as usize;
         let pair_words = (PAGE * self.shape.pairs()) as usize;
         match self.format {
+            Kv::Q8_0 => {
+                let quads = (PAGE * self.shape.pairs().div_ceil(2)) as usize;
+                cache.judged(
+                    move |index, expected, got| {
+                        if index % tile < quads { levels(expected, got) } else { scale(expected, got, error) }
+                    },
+                )
+            }
             Kv::F32 => cache.floats(words, words, Bound::Within { absolute: error, relative: error }),
             Kv::F16 => cache.judged(
                 move |index, expected, got| {
@@ -157,7 +165,14 @@ fn halves(expected: u32, got: u32) -> (f32, f32) {
     (if error.is_nan() { f32::INFINITY } else { error }, bound(worst))
 }
 
-/// An entry's scale.
+/// Four packed levels: a quotient near the middle of two may be rounded to either.
+fn levels(expected: u32, got: u32) -> (f32, f32) {
+    let level = |word: u32, i: u32| (word >> (8 * i)) as u8 as i8;
+    let worst = (0..4).map(|i| (i16::from(level(expected, i)) - i16::from(level(got, i))).unsigned_abs()).max();
+    (f32::from(worst.unwrap_or_default()), 1.0)
+}
+
+/// A scale.
 fn scale(expected: u32, got: u32, relative: f32) -> (f32, f32) {
     if expected == got {
         return (0.0, 0.0);

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-const FORMATS: [Kv; 2] = [Kv::F16, Kv::F32];
+const FORMATS: [Kv; 3] = [Kv::F16, Kv::F32, Kv::Q8_0];
 const HEAD_SIZES: [u32; 6] = [64, 80, 96, 128, 256, 512];
 /// Around a page (64), a split (128), and long.
 const LENGTHS: [u32; 7] = [1, 63, 64, 65, 128, 129, LONG];
