@@ -35,10 +35,10 @@ impl KvReport {
         for group in &self.groups {
             let layers = if group.layers == 1 { "1 layer".to_owned() } else { format!("{} layers", group.layers) };
             let kept = match group.window {
-                Some(window) => format!("with a window of {window}, the last {} tokens", group.entries().min(*context)),
-                None => "all tokens".to_owned(),
+                Some(window) => format!(" with a window of {window}, the last {} tokens", group.entries().min(*context)),
+                None => ", all tokens".to_owned(),
             };
-            writeln!(out, "{indent}  {layers}, {kept}: {}", bytes(group.bytes))?;
+            writeln!(out, "{indent}  {layers}{kept}: {}", bytes(group.bytes))?;
         }
         if self.state() > 0 {
             writeln!(out, "{indent}  recurrent state: {}", bytes(self.state()))?;

@@ -152,3 +152,32 @@ fn inspect_shows_a_repository_and_how_it_is_quantised() {
     let told = run(directory.path(), &["inspect", model.to_str().unwrap()]);
     assert!(told.error().contains("b.safetensors is missing"), "{}", told.stderr);
 }
+
+/// A model most of whose layers see 12 tokens keeps all of a long conversation in the other one alone.
+#[test]
+fn inspect_shows_what_the_cache_takes_by_groups_of_layers() {
+    let directory = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/families/gemma3");
+    let config = std::fs::read_to_string(fixture.join("config.json")).unwrap();
+    let longer = config.replace("\"max_position_embeddings\": 256", "\"max_position_embeddings\": 4096");
+    write(directory.path(), "config.json", longer.as_bytes());
+    std::fs::copy(fixture.join("model.safetensors"), directory.path().join("model.safetensors")).unwrap();
+    let inspect = |more: &[&str]| run(directory.path(), &[&["inspect", ".", "--context", "4096"], more].concat());
+
+    let kv = inspect(&["--json", "--kv-cache", "f32"]).json()["kv"].clone();
+    assert_eq!((&kv["context"], &kv["format"], &kv["state_bytes"]), (&4096.into(), &"f32".into(), &0.into()));
+    let groups: Vec<_> = kv["groups"].as_array().unwrap().iter().map(|group| [&group["layers"], &group["window"], &group["tokens"]]).collect();
+    // a step has 512 rows
+    assert_eq!(serde_json::json!(groups), serde_json::json!([[1, null, 4096], [6, 12, 640]]));
+    let bytes = |group: usize| kv["groups"][group]["bytes"].as_u64().unwrap();
+    assert_eq!(bytes(0) + bytes(1), kv["bytes"].as_u64().unwrap());
+    assert_eq!(bytes(0) * 6 * 640, bytes(1) * 4096);
+
+    let shown = inspect(&[]).stdout;
+    for part in ["KV cache in f16 for 4096 tokens of context: ", "1 layer, all tokens: ", "6 layers with a window of 12, the last 640 tokens: "] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    let q8_0 = inspect(&["--json", "--kv-cache", "q8_0"]).json()["kv"]["bytes"].as_u64().unwrap();
+    assert!(q8_0 * 2 < kv["bytes"].as_u64().unwrap(), "{q8_0}");
+    assert_eq!(run(directory.path(), &["inspect", ".", "--kv-cache", "f16"]).code, 2, "there is no cache without a context");
+}
