@@ -122,8 +122,8 @@ impl KvLayout<'_> {
                 }
                 Kv::Q8_0 => {
                     for (i, v) in values.chunks(4).enumerate() {
-                        let bytes = v.iter().map(|v| snorm8(v / scale)).chain([0; 4]);
-                        words[self.word(half, first + 2 * i, entry, 0)] = bytes.take(4).rev().fold(0, |word, byte| word << 8 | byte);
+                        let levels = v.iter().enumerate().fold(0, |word, (at, v)| word | snorm8(v / scale) << (8 * at));
+                        words[self.word(half, first + 2 * i, entry, 0)] = levels;
                     }
                 }
             }

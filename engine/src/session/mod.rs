@@ -25,10 +25,10 @@ mod step;
 mod stop;
 
 pub use crate::exec::Clock;
-pub use parhelion_shaders::axes::Kv as KvFormat;
 pub use error::EngineError;
 pub use generate::{Generation, Token};
 pub use options::{Cancel, FinishReason, GenerateOptions, Sampling, SessionOptions, Timings};
+pub use parhelion_shaders::axes::Kv as KvFormat;
 pub(crate) use published::gguf_entries as sampling_entries;
 pub use saved::RestoreError;
 pub use sequences::SequenceId;

@@ -8,6 +8,7 @@ use clap::Args;
 use parhelion::cpu::CpuExecutor;
 use parhelion::exec::{Executor, Serial};
 use parhelion::loader::{Array, Checkpoint, DType, Dialect, TensorInfo, Value};
+use parhelion::session::{Prepared, SessionOptions};
 use serde_json::{Map, json};
 
 use super::kv::KvReport;

@@ -166,7 +166,8 @@ fn inspect_shows_what_the_cache_takes_by_groups_of_layers() {
 
     let kv = inspect(&["--json", "--kv-cache", "f32"]).json()["kv"].clone();
     assert_eq!((&kv["context"], &kv["format"], &kv["state_bytes"]), (&4096.into(), &"f32".into(), &0.into()));
-    let groups: Vec<_> = kv["groups"].as_array().unwrap().iter().map(|group| [&group["layers"], &group["window"], &group["tokens"]]).collect();
+    let groups: Vec<_> =
+        kv["groups"].as_array().unwrap().iter().map(|group| [&group["layers"], &group["window"], &group["tokens"]]).collect();
     // a step has 512 rows
     assert_eq!(serde_json::json!(groups), serde_json::json!([[1, null, 4096], [6, 12, 640]]));
     let bytes = |group: usize| kv["groups"][group]["bytes"].as_u64().unwrap();
@@ -174,7 +175,9 @@ fn inspect_shows_what_the_cache_takes_by_groups_of_layers() {
     assert_eq!(bytes(0) * 6 * 640, bytes(1) * 4096);
 
     let shown = inspect(&[]).stdout;
-    for part in ["KV cache in f16 for 4096 tokens of context: ", "1 layer, all tokens: ", "6 layers with a window of 12, the last 640 tokens: "] {
+    for part in
+        ["KV cache in f16 for 4096 tokens of context: ", "1 layer, all tokens: ", "6 layers with a window of 12, the last 640 tokens: "]
+    {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
     let q8_0 = inspect(&["--json", "--kv-cache", "q8_0"]).json()["kv"]["bytes"].as_u64().unwrap();
