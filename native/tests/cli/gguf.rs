@@ -162,7 +162,10 @@ fn inspect_shows_what_the_cache_takes_by_groups_of_layers() {
     let longer = config.replace("\"max_position_embeddings\": 256", "\"max_position_embeddings\": 4096");
     write(directory.path(), "config.json", longer.as_bytes());
     std::fs::copy(fixture.join("model.safetensors"), directory.path().join("model.safetensors")).unwrap();
-    let inspect = |more: &[&str]| run(directory.path(), &[&["inspect", ".", "--context", "4096"], more].concat());
+    let inspect = |more: &[&str]| {
+        let path = directory.path().to_str().unwrap();
+        run(directory.path(), &[&["inspect", path, "--context", "4096"], more].concat())
+    };
 
     let kv = inspect(&["--json", "--kv-cache", "f32"]).json()["kv"].clone();
     assert_eq!((&kv["context"], &kv["format"], &kv["state_bytes"]), (&4096.into(), &"f32".into(), &0.into()));
@@ -182,5 +185,5 @@ fn inspect_shows_what_the_cache_takes_by_groups_of_layers() {
     }
     let q8_0 = inspect(&["--json", "--kv-cache", "q8_0"]).json()["kv"]["bytes"].as_u64().unwrap();
     assert!(q8_0 * 2 < kv["bytes"].as_u64().unwrap(), "{q8_0}");
-    assert_eq!(run(directory.path(), &["inspect", ".", "--kv-cache", "f16"]).code, 2, "there is no cache without a context");
+    assert_eq!(run(directory.path(), &["inspect", "model.gguf", "--kv-cache", "f16"]).code, 2, "there is no cache without a context");
 }
