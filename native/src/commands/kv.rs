@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use parhelion::plan::KvGroup;
-use parhelion::session::{KvFormat, Prepared};
+use parhelion::session::Prepared;
 use serde_json::{Value, json};
 
 use crate::progress::bytes;
@@ -21,7 +21,7 @@ pub(super) struct KvReport {
 impl KvReport {
     pub(super) fn new(prepared: &Prepared) -> Self {
         let groups = prepared.kv_groups().iter().filter(|group| group.layers > 0).copied().collect();
-        Self { context: prepared.context(), format: name(prepared.kv_format()), bytes: prepared.memory().kv, groups }
+        Self { context: prepared.context(), format: prepared.kv_format().name(), bytes: prepared.memory().kv, groups }
     }
 
     /// Bytes of recurrent state, whose size does not depend on the context.
@@ -56,14 +56,5 @@ impl KvReport {
             "context": self.context, "format": self.format, "bytes": self.bytes, "state_bytes": self.state(),
             "groups": self.groups.iter().map(group).collect::<Vec<_>>(),
         })
-    }
-}
-
-/// The name of a format in options and reports.
-fn name(format: KvFormat) -> &'static str {
-    match format {
-        KvFormat::F32 => "f32",
-        KvFormat::F16 => "f16",
-        KvFormat::Q8_0 => "q8_0",
     }
 }
