@@ -143,16 +143,6 @@ impl Plan {
         &self.model
     }
 
-    /// How much of the KV cache layers keep: first those that keep all of it, then those with windows.
-    pub fn kv_groups(&self) -> &[KvGroup] {
-        &self.kv_groups
-    }
-
-    /// The place of a layer among the groups.
-    fn group_of(&self, layer: &KvDecl) -> usize {
-        self.kv_groups.iter().position(|group| group.window == layer.window).unwrap_or_default()
-    }
-
     /// Logical pages of KV cache a sequence can have: the length of its part of a page table.
     pub fn pages_per_sequence(&self) -> u32 {
         self.options.bounds.context.div_ceil(PAGE)
@@ -176,12 +166,6 @@ impl Plan {
         }
     }
 
-    /// Bytes of the keys (or values) of one layer.
-    fn kv_bytes(&self, layer: &KvDecl) -> u64 {
-        let pages = self.kv_groups[self.group_of(layer)].pages * self.options.bounds.sequences;
-        layer_bytes(self.options.kv, layer.heads, layer.head_dim, pages)
-    }
-
     /// Bytes of all slots of a recurrent state.
     fn state_bytes(&self, elems: u32) -> u64 {
         4 * u64::from(elems) * u64::from(self.state_slots())
@@ -190,27 +174,6 @@ impl Plan {
     /// Slots of each recurrent state.
     pub(crate) fn state_slots(&self) -> u32 {
         SLOTS * self.options.bounds.sequences
-    }
-
-    /// Bytes that the next token sees of the cache and the state of a sequence of so many tokens.
-    pub(crate) fn saved_bytes(&self, tokens: u32) -> u64 {
-        let cache = |layer: &KvDecl| 2 * self.page_bytes(layer) * self.kv_groups[self.group_of(layer)].seen_pages(tokens).len() as u64;
-        let state: u64 = self.model.states.iter().map(|state| 4 * u64::from(state.elems)).sum();
-        self.model.kv.iter().map(cache).sum::<u64>() + if tokens > 0 { state } else { 0 }
-    }
-
-    /// Bytes of a page of the keys (or values) of a layer.
-    fn page_bytes(&self, layer: &KvDecl) -> u64 {
-        layer_bytes(self.options.kv, layer.heads, layer.head_dim, 1)
-    }
-
-    /// The buffers of the KV cache, keys and values of each layer, with the bytes of a page and what the layer keeps.
-    pub(crate) fn cache<'a>(&'a self, buffers: &'a Buffers) -> impl Iterator<Item = (BufferSlice, u64, &'a KvGroup)> {
-        let layers = self.model.kv.iter().zip(&buffers.kv);
-        layers.flat_map(|(layer, buffers)| {
-            let (page, group) = (self.page_bytes(layer), &self.kv_groups[self.group_of(layer)]);
-            [buffers.keys, buffers.values].map(|buffer| (buffer, page, group))
-        })
     }
 
     /// Whether sequences have recurrent state, which cannot be cut back.

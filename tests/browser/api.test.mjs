@@ -262,6 +262,24 @@ test("a picked file is read in place", SLOW, async () => {
   assert.equal(stored, 0);
 });
 
+test("the cache is stored as asked, and answers", SLOW, async () => {
+  const { sizes, tokens, refused } = await page.evaluate(async () => {
+    const sizes = {};
+    let tokens;
+    for (const kvCache of ["f32", "f16", "q8_0"]) {
+      const session = await Parhelion.load("/tiny.gguf", { device: "webgpu", check: false, precompile: false, kvCache });
+      sizes[kvCache] = (await session.info()).memory.kv;
+      if (kvCache === "q8_0") ({ tokens } = await session.complete("Hello there", { maxTokens: 3, temperature: 0, ignoreEnd: true }).result);
+      await session.dispose();
+    }
+    return { sizes, tokens, refused: await caught(Parhelion.load("/tiny.gguf", { kvCache: "q9" })) };
+  });
+  assert.equal(sizes.f32 * 9, sizes.q8_0 * 32, "9 bits a number");
+  assert.ok(sizes.q8_0 < sizes.f16 && sizes.f16 < sizes.f32, JSON.stringify(sizes));
+  assert.equal(tokens.length, 3);
+  assert.notEqual(refused, "nothing was thrown");
+});
+
 test("what is stored is listed and removed; the browser and its device are described", SLOW, async () => {
   const { listed, left, usage, catalogue, support } = await page.evaluate(async () => {
     const listed = await Parhelion.storage.list();

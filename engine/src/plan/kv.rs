@@ -3,7 +3,13 @@
 
 use std::ops::Range;
 
-use crate::{graph::KvDecl, ops::kv::PAGE, shape::Bounds};
+use super::{Buffers, Plan};
+use crate::{
+    graph::KvDecl,
+    ops::kv::{PAGE, layer_bytes},
+    recording::BufferSlice,
+    shape::Bounds,
+};
 
 /// Layers that keep equally much of their KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,45 @@ impl KvGroup {
     pub fn ring(&self, bounds: &Bounds) -> Vec<u32> {
         let logical = bounds.context.div_ceil(PAGE);
         (0..bounds.sequences).flat_map(|sequence| (0..logical).map(move |page| self.in_ring(sequence, page))).collect()
+    }
+}
+
+impl Plan {
+    /// How much of the KV cache layers keep: first those that keep all of it, then those with windows.
+    pub fn kv_groups(&self) -> &[KvGroup] {
+        &self.kv_groups
+    }
+
+    /// The place of a layer among the groups.
+    pub(super) fn group_of(&self, layer: &KvDecl) -> usize {
+        self.kv_groups.iter().position(|group| group.window == layer.window).unwrap_or_default()
+    }
+
+    /// Bytes of the keys (or values) of one layer.
+    pub(super) fn kv_bytes(&self, layer: &KvDecl) -> u64 {
+        let pages = self.kv_groups[self.group_of(layer)].pages * self.options.bounds.sequences;
+        layer_bytes(self.options.kv, layer.heads, layer.head_dim, pages)
+    }
+
+    /// Bytes that the next token sees of the cache and the state of a sequence of so many tokens.
+    pub(crate) fn saved_bytes(&self, tokens: u32) -> u64 {
+        let cache = |layer: &KvDecl| 2 * self.page_bytes(layer) * self.kv_groups[self.group_of(layer)].seen_pages(tokens).len() as u64;
+        let state: u64 = self.model.states.iter().map(|state| 4 * u64::from(state.elems)).sum();
+        self.model.kv.iter().map(cache).sum::<u64>() + if tokens > 0 { state } else { 0 }
+    }
+
+    /// Bytes of a page of the keys (or values) of a layer.
+    fn page_bytes(&self, layer: &KvDecl) -> u64 {
+        layer_bytes(self.options.kv, layer.heads, layer.head_dim, 1)
+    }
+
+    /// The buffers of the KV cache, keys and values of each layer, with the bytes of a page and what the layer keeps.
+    pub(crate) fn cache<'a>(&'a self, buffers: &'a Buffers) -> impl Iterator<Item = (BufferSlice, u64, &'a KvGroup)> {
+        let layers = self.model.kv.iter().zip(&buffers.kv);
+        layers.flat_map(|(layer, buffers)| {
+            let (page, group) = (self.page_bytes(layer), &self.kv_groups[self.group_of(layer)]);
+            [buffers.keys, buffers.values].map(|buffer| (buffer, page, group))
+        })
     }
 }
 
