@@ -111,7 +111,7 @@ struct Parts {
     states: Vec<StateDecl>,
     ties: Vec<(&'static str, &'static str)>,
     embedding: Option<ValueId>,
-    logits: Option<ValueId>,
+    output: Option<(ValueId, Output)>,
     error: Option<GraphError>,
 }
 
@@ -133,8 +133,19 @@ pub struct Model {
     pub(crate) states: Vec<StateDecl>,
     /// The value that holds the embedded tokens, `[rows, hidden]`.
     pub(crate) embedding: Option<ValueId>,
-    /// The value that holds the logits, `[outputs, vocab]`.
-    pub(crate) logits: ValueId,
+    /// The value that holds what the model gives, a row an output.
+    pub(crate) output: ValueId,
+    /// What that is.
+    pub(crate) gives: Output,
+}
+
+/// What a model gives for the rows that outputs come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// A score for each token of the vocabulary to come next.
+    Logits,
+    /// A vector that stands for the text: its embedding. A step holds all of each text.
+    Embeddings,
 }
 
 /// A graph whose operators do not fit together.
@@ -251,6 +262,13 @@ impl Graph {
         states.len() as u32 - 1
     }
 
+    /// The KV cache of one more layer whose entries are of no use after the layer: where steps hold all of what their rows see, layers
+    /// that are alike take turns with one.
+    pub fn passing_kv_layer(&self, decl: KvDecl) -> u32 {
+        let known = self.parts.borrow().kv.iter().position(|kv| *kv == decl);
+        known.map_or_else(|| self.kv_layer(decl), |layer| layer as u32)
+    }
+
     /// Columns of a value.
     pub fn cols(&self, value: ValueId) -> u32 {
         self.parts.borrow().values.get(value.index()).map_or(0, |value| value.shape.cols)
@@ -283,9 +301,14 @@ impl Graph {
         self.parts.borrow_mut().embedding.get_or_insert(value);
     }
 
-    /// Names the value that holds the logits.
+    /// Names the value that holds the logits, `[outputs, vocab]`.
     pub fn set_logits(&self, value: ValueId) {
-        self.parts.borrow_mut().logits = Some(value);
+        self.parts.borrow_mut().output = Some((value, Output::Logits));
+    }
+
+    /// Names the value that holds texts' embeddings, a row an output.
+    pub fn set_embeddings(&self, value: ValueId) {
+        self.parts.borrow_mut().output = Some((value, Output::Embeddings));
     }
 
     /// Makes the table of a rotary embedding for positions under `positions`; settings that give none are the graph's error.
@@ -325,14 +348,15 @@ impl Graph {
     /// Ends the graph.
     ///
     /// # Errors
-    /// The first operator that did not fit, or a graph without logits.
+    /// The first operator that did not fit, or a graph that gives nothing.
     pub fn finish(self) -> Result<Model, GraphError> {
         let parts = self.parts.into_inner();
         if let Some(error) = parts.error {
             return Err(error);
         }
-        let logits = parts.logits.ok_or_else(|| GraphError { label: "graph".into(), reason: "it names no logits".into() })?;
+        let nothing = || GraphError { label: "graph".into(), reason: "it names no output".into() };
+        let (output, gives) = parts.output.ok_or_else(nothing)?;
         let Parts { values, nodes, weights, tables, kv, states, embedding, .. } = parts;
-        Ok(Model { values, nodes, weights, tables, kv, states, embedding, logits })
+        Ok(Model { values, nodes, weights, tables, kv, states, embedding, output, gives })
     }
 }

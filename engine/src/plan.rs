@@ -5,7 +5,7 @@ use parhelion_shaders::{axes, shared};
 
 use crate::{
     exec::{DeviceInfo, ExecError},
-    graph::{KvDecl, Model, TableId, ValueId, WeightId},
+    graph::{KvDecl, Model, Output, TableId, ValueId, WeightId},
     ops::{
         kv::{PAGE, layer_bytes},
         state::SLOTS,
@@ -18,8 +18,11 @@ use crate::{
 };
 
 mod kv;
+mod memory;
 
 pub use kv::KvGroup;
+use kv::most_pages;
+pub use memory::PlanMemory;
 
 /// What a plan is made for, beside the model.
 #[derive(Debug, Clone, Copy)]
@@ -42,26 +45,6 @@ pub struct Plan {
     slots: Slots,
     kv_groups: Vec<KvGroup>,
     vocab: u32,
-}
-
-/// Bytes that a plan needs, by what they are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlanMemory {
-    /// Weights in the engine's layout.
-    pub weights: u64,
-    /// What is kept of sequences: KV cache and recurrent state.
-    pub kv: u64,
-    /// Intermediate values.
-    pub scratch: u64,
-    /// Tables, page tables, token counts, rows, results.
-    pub other: u64,
-}
-
-impl PlanMemory {
-    /// All of it: the peak, since everything is allocated when the model is loaded.
-    pub fn total(&self) -> u64 {
-        self.weights + self.kv + self.scratch + self.other
-    }
 }
 
 /// What a plan cannot do on a device.
@@ -110,8 +93,12 @@ impl Plan {
     /// [`PlanError::Limit`] if a buffer that cannot be split is over the device's limits.
     pub fn new(model: Model, weights: Vec<WeightLayout>, device: DeviceInfo, options: PlanOptions) -> Result<Self, PlanError> {
         let slots = Slots::assign(&model, &options.bounds);
-        let vocab = model.values[model.logits.index()].shape.cols;
-        let bytes = |layer: &KvDecl, pages| 2 * layer_bytes(options.kv, layer.heads, layer.head_dim, pages);
+        let vocab = match model.gives {
+            Output::Logits => model.values[model.output.index()].shape.cols,
+            Output::Embeddings => 0,
+        };
+        let most = most_pages(model.gives, &options.bounds);
+        let bytes = |layer: &KvDecl, pages| 2 * layer_bytes(options.kv, layer.heads, layer.head_dim, layer.window.map_or(most, |_| pages));
         let kv_groups = KvGroup::all(&model.kv, &options.bounds, bytes);
         let plan = Self { model, options, device, weights, slots, kv_groups, vocab };
         let limit = plan.device.limits.max_binding.min(plan.device.limits.max_buffer);
@@ -128,7 +115,7 @@ impl Plan {
         &self.options
     }
 
-    /// Columns of the logits.
+    /// Columns of the logits; 0 for a model that gives none.
     pub fn vocab(&self) -> u32 {
         self.vocab
     }
@@ -150,7 +137,7 @@ impl Plan {
 
     /// Pages of KV cache in all, of layers that keep all of it.
     pub fn pages(&self) -> u32 {
-        self.pages_per_sequence() * self.options.bounds.sequences
+        most_pages(self.model.gives, &self.options.bounds)
     }
 
     /// Bytes that the plan needs.
@@ -202,7 +189,7 @@ impl Plan {
         }
         for group in &self.kv_groups {
             let label = group.window.map_or_else(|| "page table".into(), |window| format!("page table of a window of {window}"));
-            out.push(desc(label, 4 * u64::from(self.pages()), BufferUse::State));
+            out.push(desc(label, 4 * u64::from(self.pages_per_sequence()) * u64::from(bounds.sequences), BufferUse::State));
         }
         for (i, kv) in self.model.kv.iter().enumerate() {
             let size = self.kv_bytes(kv);
@@ -264,9 +251,9 @@ impl Plan {
         Ok(Buffers { weights, tables, slots, page_tables, kv, states, rows, next_rows, step })
     }
 
-    /// Where the logits of a step with this many outputs lie after it: `[outputs, stride]` f32.
-    pub fn logits(&self, buffers: &Buffers, outputs: u32) -> Tensor {
-        self.tensor(buffers, self.model.logits, StepShape { rows: 1, outputs, kv_len: 1, head: Head::Logits, source: RowSource::Host })
+    /// Where what a step with this many outputs gives lies after it: `[outputs, stride]` f32.
+    pub fn output(&self, buffers: &Buffers, outputs: u32) -> Tensor {
+        self.tensor(buffers, self.model.output, StepShape { rows: 1, outputs, kv_len: 1, head: Head::Logits, source: RowSource::Host })
     }
 
     /// Where the embedded tokens of a step with this many rows lie: the host may write rows of its own there before the step,

@@ -82,7 +82,7 @@ pub enum RowSource {
 /// What a step ends with and what feeds the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Head {
-    /// Logits for the host to read.
+    /// Logits, or what else the model gives, for the host to read.
     Logits,
     /// A sampled token an output, written into the rows of the next decode step.
     Sample,

@@ -27,7 +27,7 @@ impl Slots {
                 last_use[id.index()] = i;
             }
         }
-        last_use[model.logits.index()] = usize::MAX; // the host may read them after the step
+        last_use[model.output.index()] = usize::MAX; // the host may read them after the step
         let mut pool = Pool::default();
         let mut of_value = vec![usize::MAX; model.values.len()];
         let mut of_scratch = vec![None; model.nodes.len()];

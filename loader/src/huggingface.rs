@@ -10,6 +10,7 @@ use crate::{LoadError, Repository, Source, TensorInfo};
 
 mod config;
 mod json;
+mod modules;
 mod nested;
 mod packed;
 mod safetensors;
@@ -116,8 +117,9 @@ pub(crate) async fn open(repository: &dyn Repository) -> Result<Opened, LoadErro
         entries.add(generation.as_ref(), "generation_config").await?;
     }
     let is_nested = entries.promote_language_model();
+    let modules = modules::add(repository, &mut entries).await?;
     let metadata = entries.finish(config.name())?;
-    let (files, lists) = match repository.open(WEIGHTS).await? {
+    let (mut files, mut lists) = match repository.open(WEIGHTS).await? {
         Some(file) => {
             let tensors = safetensors::read_header(file.as_ref()).await?;
             (vec![file], vec![tensors])
@@ -127,6 +129,10 @@ pub(crate) async fn open(repository: &dyn Repository) -> Result<Opened, LoadErro
             None => return Err(no_weights(repository).await?),
         },
     };
+    for modules::Weights { file, tensors } in modules {
+        files.push(file);
+        lists.push(tensors);
+    }
     let (tensors, index) = join(&files, lists)?;
     let packed::Assembled { tensors, index, packed, refusal, quantisation } = packed::assemble(&metadata, &files, tensors, index).await?;
     let (tensors, index) = if is_nested { language_model(&files, tensors)? } else { (tensors, index) };

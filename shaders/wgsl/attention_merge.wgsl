@@ -16,6 +16,8 @@ struct Params {
     pages_per_sequence: u32,
     // Entries that a row sees, its own the last of them; 0: all before it.
     window: u32,
+    // Entries past its own that a row with a window sees.
+    ahead: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -26,6 +26,8 @@ struct Params {
     pages_per_sequence: u32,
     // Entries that a row sees, its own the last of them; 0: all before it.
     window: u32,
+    // Entries past its own that a row with a window sees.
+    ahead: u32,
     // Multiplies the queries: 1/sqrt(head_dim) * log2(e) as a rule, 1/sqrt(head_dim) / cap where scores have a cap.
     scale: f32,
     // The cap of scores times log2(e), where they have one.

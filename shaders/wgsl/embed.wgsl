@@ -1,5 +1,6 @@
-// Embedding: y[r, :] = table[rows[r].token, :] * scale, from a table in any weight format.
-// A large table comes in parts by rows; a dispatch writes the rows whose token lies in its part.
+// Embedding: y[r, :] = table[entry(rows[r]), :] * scale, or y[r, :] += that, from a table in any weight format. The entry is the row's
+// token, its position or the table's first.
+// A large table comes in parts by rows; a dispatch writes the rows whose entry lies in its part.
 // Grid: an invocation a block of 32 columns of y, linear over x and y.
 #import grid
 #import row
@@ -8,9 +9,9 @@
 struct Params {
     // Rows of the step.
     rows: u32,
-    // First token of the table's part.
+    // First entry of the table's part.
     first_token: u32,
-    // Tokens of the part.
+    // Entries of the part.
     tokens: u32,
     cols: u32,
     // Blocks of 32 columns a row of the table.
@@ -29,11 +30,29 @@ struct Params {
 
 // Invocations of a workgroup.
 override WG: u32 = 64u;
+// What names the entry: TOKEN, POSITION or FIRST.
+override INDEX: u32 = 0u;
+// Entries are added to what is there.
+override ADD: bool = false;
+
+const TOKEN: u32 = 0u;
+const POSITION: u32 = 1u;
+const FIRST: u32 = 2u;
+
+// The entry of the whole table that a row asks for.
+fn entry_of(row: u32) -> u32 {
+    if INDEX == FIRST {
+        return 0u;
+    }
+    return select(rows[row].token, rows[row].position[0], INDEX == POSITION);
+}
 
 // Stores vector `v` of a row unless it lies past the last column.
 fn store(row: u32, v: u32, value: vec4<f32>) {
     if 4u * v < params.cols {
-        y[row * (params.y_stride / 4u) + v] = value * params.scale;
+        let at = row * (params.y_stride / 4u) + v;
+        let before = select(vec4<f32>(), y[at], ADD);
+        y[at] = before + value * params.scale;
     }
 }
 
@@ -48,8 +67,8 @@ fn main(
     if row >= params.rows {
         return;
     }
-    // A token before the part wraps around to a large number.
-    let token = rows[row].token - params.first_token;
+    // An entry before the part wraps around to a large number.
+    let token = entry_of(row) - params.first_token;
     if token >= params.tokens {
         return;
     }

@@ -22,6 +22,14 @@ export const MODEL = process.env.PARHELION_TEST_MODEL && existsSync(process.env.
 /** The options of a test that needs the model. */
 export const NEEDS_MODEL = { skip: MODEL ? false : "set PARHELION_TEST_MODEL to the file of SmolLM2-135M-Instruct, or use `cargo xtask test --browser`" };
 
+const models = process.env.PARHELION_TEST_MODELS;
+
+/** The directory of all-MiniLM-L6-v2; undefined where it could not be had. */
+export const MINILM = models && existsSync(join(models, "all-MiniLM-L6-v2", "model.safetensors")) ? join(models, "all-MiniLM-L6-v2") : undefined;
+
+/** The options of a test that needs it. */
+export const NEEDS_MINILM = { skip: MINILM ? false : "set PARHELION_TEST_MODELS to the directory that all-MiniLM-L6-v2 is in, or use `cargo xtask test --browser`" };
+
 const COMMON = ["--no-sandbox", "--headless=new", "--disable-background-networking", "--no-first-run", "--js-flags=--expose-gc"];
 const WITH_WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"];
 const ON_A_CARD = [

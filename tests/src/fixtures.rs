@@ -23,9 +23,10 @@ pub fn qwen2_5_coder() -> Option<PathBuf> {
     model("qwen2.5-coder-0.5b-instruct-q4.gguf", &fetch("qwen2.5-coder-0.5b"))
 }
 
-/// all-MiniLM-L6-v2 as safetensors. Looked for as [`smollm2`] is.
+/// The directory of all-MiniLM-L6-v2, as its repository has it. Looked for as [`smollm2`] is.
 pub fn minilm() -> Option<PathBuf> {
-    model("all-MiniLM-L6-v2.safetensors", &fetch("all-minilm-l6-v2"))
+    let weights = model("all-MiniLM-L6-v2/model.safetensors", &fetch("all-minilm-l6-v2"));
+    weights.and_then(|weights| weights.parent().map(PathBuf::from))
 }
 
 /// Silero VAD for 16 kHz as safetensors. Looked for as [`smollm2`] is.

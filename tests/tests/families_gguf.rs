@@ -31,6 +31,9 @@ const NO_FORM: &[(&str, &str)] = &[
     ("gpt_oss", "the weights of experts"),
     ("lfm2_moe", "the weights of experts"),
     ("qwen3_moe", "the weights of experts"),
+    ("bert", "how a text becomes a vector"),
+    ("nomic_bert", "how a text becomes a vector"),
+    ("gemma3_embedding", "how a text becomes a vector"),
 ];
 const QUANT: Quant = Quant { target: QuantType::Q8_0, requantise: false };
 const VOCABULARY: usize = 64;

@@ -87,6 +87,21 @@ fn mix_experts() {
 }
 
 #[test]
+fn add_embedding() {
+    check_listed(|_| dense::add_embedding());
+}
+
+#[test]
+fn layer_norm() {
+    check_listed(|_| dense::layer_norm());
+}
+
+#[test]
+fn mean_rows() {
+    check_listed(|_| dense::mean_rows());
+}
+
+#[test]
 fn rms_norm() {
     check_listed(|_| dense::rms_norm());
 }

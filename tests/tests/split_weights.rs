@@ -107,7 +107,7 @@ fn logits(configuration: &Configuration, gpu: &mut GpuExecutor, loaded: &Loaded,
     let recording = loaded.plan.record(&loaded.buffers, shape).unwrap();
     let prepared = configuration.waiter.block_on(gpu.prepare(&recording)).unwrap();
     gpu.submit(prepared).unwrap();
-    let read = gpu.read(loaded.plan.logits(&loaded.buffers, count).slice);
+    let read = gpu.read(loaded.plan.output(&loaded.buffers, count).slice);
     bytemuck::pod_collect_to_vec(&configuration.waiter.block_on(read).unwrap())
 }
 

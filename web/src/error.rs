@@ -34,8 +34,10 @@ fn code(failure: &EngineError) -> &'static str {
         EngineError::Model(ModelError::Weight(failure)) | EngineError::Weight(failure) => weight_code(failure),
         EngineError::Model(_) => "unsupported-model",
         EngineError::Plan(PlanError::Limit(failure)) | EngineError::Exec(failure) => exec_code(failure),
+        EngineError::WritesNothing { .. } | EngineError::EmbedsNothing { .. } => "unsupported-model",
         EngineError::EmptyPrompt | EngineError::Option { .. } | EngineError::UnknownToken { .. } => "option",
-        EngineError::PromptTooLong { .. } => "prompt-too-long",
+        EngineError::EmptyText { .. } | EngineError::UnknownTextPrompt { .. } => "option",
+        EngineError::PromptTooLong { .. } | EngineError::TextTooLong { .. } => "prompt-too-long",
         EngineError::NoChatTemplate { .. } => "no-chat-template",
         _ => "internal",
     }

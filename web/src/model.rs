@@ -64,6 +64,8 @@ struct ModelReport<'a> {
     context: u32,
     vocab: u32,
     layers: u32,
+    /// What the model makes: `text` or `vectors`.
+    makes: &'static str,
     device: &'a DeviceReport,
     memory: MemoryReport,
     load_ms: f64,
@@ -114,6 +116,7 @@ impl Model {
                 context: info.context,
                 vocab: session.tokenizer().vocab_size(),
                 layers: info.config.layers,
+                makes: if info.config.embedding.is_some() { "vectors" } else { "text" },
                 device: &self.device,
                 memory: MemoryReport {
                     now: memory.total(),
@@ -191,6 +194,15 @@ impl Model {
         Ok(Float32Array::from(&logits[..]))
     }
 
+    /// Vectors of texts, one after the other, all of one length; `prompt` is the model's name for what the texts are for.
+    pub async fn embed(&self, texts: Vec<String>, prompt: Option<String>) -> Result<Float32Array, JsValue> {
+        let mut session = self.take()?;
+        let vectors = embed(&mut session, &texts, prompt.as_deref()).await;
+        self.put_back(session);
+        let vectors = vectors.map_err(|failure| told(&self.rejection, &failure))?.concat();
+        Ok(Float32Array::from(&vectors[..]))
+    }
+
     /// Tokens in the cache.
     #[wasm_bindgen(js_name = contextUsed)]
     pub fn context_used(&self) -> Result<usize, JsValue> {
@@ -235,6 +247,11 @@ impl Model {
     fn missing(&self) -> JsValue {
         if self.disposed.get() { error::error("disposed", "the model was disposed of: load it again") } else { error::busy() }
     }
+}
+
+async fn embed(session: &mut Session, texts: &[String], prompt: Option<&str>) -> Result<Vec<Vec<f32>>, EngineError> {
+    let tokens: Result<Vec<_>, EngineError> = texts.iter().map(|text| Ok(session.embedding_tokens(text, prompt)?.ids)).collect();
+    session.embed_tokens(&tokens?).await
 }
 
 async fn answer(

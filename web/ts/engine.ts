@@ -33,12 +33,16 @@ export interface EngineDependencies {
   support(): Promise<Support>;
 }
 
+/** Texts that are embedded between two looks at whether to stop. */
+const TEXTS_AT_ONCE = 32;
+
 /** Answers calls; holds at most one model. */
 export class Engine {
   readonly handlers: Handlers = {
     load: (args, context) => this.#turns.take(() => this.#load(args, context)),
     generate: (args, context) => this.#turns.take(() => this.#generate(args, context)),
     logits: (args, context) => this.#turns.take(() => this.#logits(args, context)),
+    embed: (args, context) => this.#turns.take(() => this.#embed(args, context)),
     dispose: () => this.#turns.take(() => this.#dispose()),
     info: () => this.#turns.take(async () => this.#info()),
     tokenize: ({ text, special }) => this.#ask((model) => model.tokenize(text, special)),
@@ -133,6 +137,21 @@ export class Engine {
     return this.#loaded.run(ignore, signal, (model) => model.logits(tokens, from));
   }
 
+  /** A few texts at a time, so that it can be stopped between them. */
+  async #embed({ texts, prompt }: Calls["embed"]["args"], { signal }: CallContext<"embed">): Promise<Float32Array[]> {
+    const ignore = (_: Progress): void => undefined;
+    const vectors: Float32Array[] = [];
+    for (let first = 0; first < texts.length; first += TEXTS_AT_ONCE) {
+      if (signal.aborted) throw stopped();
+      const some = texts.slice(first, first + TEXTS_AT_ONCE);
+      const all = await this.#loaded.run(ignore, signal, (model) => model.embed(some, prompt));
+      const dimensions = all.length / some.length;
+      // Each has a buffer of its own, which goes to the page.
+      vectors.push(...some.map((_, i) => all.slice(i * dimensions, (i + 1) * dimensions)));
+    }
+    return vectors;
+  }
+
   /** Asks the model something between answers: while it answers, it can be asked nothing. */
   #ask<T>(question: (model: Wasm.Model) => T): Promise<T> {
     return this.#turns.take(async () => question(this.#loaded.model));
@@ -148,7 +167,7 @@ export class Engine {
   #info(): SessionInfo {
     const host = this.#loaded;
     const { model } = host;
-    const { vocab, architecture, parameters, context, layers, device, memory, longestSubmitMs } = model.info();
+    const { vocab, architecture, parameters, context, layers, makes, device, memory, longestSubmitMs } = model.info();
     return {
       name: host.name,
       architecture,
@@ -157,6 +176,7 @@ export class Engine {
       contextUsed: model.contextUsed(),
       vocabulary: vocab,
       layers,
+      makes,
       device,
       check: host.check,
       memory,

@@ -86,6 +86,7 @@ export interface Calls {
   detokenize: { args: Uint32Array; result: string; event: never };
   chatTokens: { args: { messages: ChatMessage[]; tools: ChatOptions["tools"] }; result: Uint32Array; event: never };
   logits: { args: { tokens: Uint32Array; from: number }; result: Float32Array; event: never };
+  embed: { args: { texts: string[]; prompt: string | undefined }; result: Float32Array[]; event: never };
   loseDevice: { args: undefined; result: undefined; event: never };
   dispose: { args: undefined; result: undefined; event: never };
   catalogue: { args: undefined; result: CatalogueEntry[]; event: never };

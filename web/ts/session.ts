@@ -4,7 +4,7 @@ import { ParhelionError } from "./errors.js";
 import { Generation } from "./generation.js";
 import type { GenerationHost } from "./generation.js";
 import { OpenAI } from "./openai.js";
-import type { ChatMessage, ChatOptions, GenerateOptions, GenerationResult, LoadOptions, Progress, SessionInfo } from "./types.js";
+import type { ChatMessage, ChatOptions, EmbedOptions, GenerateOptions, GenerationResult, LoadOptions, Progress, SessionInfo } from "./types.js";
 
 /**
  * A model that is loaded, in a worker of its own. Answers are generated one at a time, in the order in which they were
@@ -84,6 +84,24 @@ export class Session {
    */
   logits(tokens: ArrayLike<number>, from = 0): Promise<Float32Array> {
     return this.#host.connection.call("logits", { tokens: Uint32Array.from(tokens), from });
+  }
+
+  /**
+   * The vectors of texts, from models that make vectors (`(await session.info()).makes`): pooled and divided by their lengths as
+   * the model's repository says, so that the dot product of two tells how alike the texts are.
+   *
+   * @throws ParhelionError `unsupported-model` from a model that writes text; `prompt-too-long`; `option` for an empty text or a
+   * prompt that the model has not
+   */
+  embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
+  /** The vector of one text. */
+  embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
+  async embed(texts: string | readonly string[], { prompt, signal }: EmbedOptions = {}): Promise<Float32Array | Float32Array[]> {
+    if (signal?.aborted === true) throw new ParhelionError("aborted", "The texts were not embedded: the signal had fired.");
+    const args = { texts: typeof texts === "string" ? [texts] : [...texts], prompt };
+    const vectors = await this.#host.connection.call("embed", args, { signal });
+    const [only] = vectors;
+    return typeof texts === "string" && only !== undefined ? only : vectors;
   }
 
   /** The device, what is switched on, memory, timings: as they are now. */

@@ -283,6 +283,8 @@ export interface SessionInfo {
   contextUsed: number;
   vocabulary: number;
   layers: number;
+  /** What the model makes: text, as `chat` and `complete` give it, or vectors of texts, as `embed` does. */
+  makes: "text" | "vectors";
   device: DeviceInfo;
   check: CheckInfo;
   /** Device memory in bytes: held now, the most held, and what it is held for. */
@@ -296,6 +298,14 @@ export interface SessionInfo {
   recoveries: number;
   /** The version of the engine. */
   version: string;
+}
+
+/** How texts are turned into vectors. */
+export interface EmbedOptions {
+  /** What the texts are for, by the model's name for it (`query`, `document`); its default, if it has one, if left out. */
+  prompt?: string;
+  /** Stops between texts; the promise rejects with `aborted`. */
+  signal?: AbortSignal;
 }
 
 /** What this browser can do. */

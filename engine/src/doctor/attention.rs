@@ -63,19 +63,19 @@ impl AttentionSetup {
 
     fn label(&self) -> String {
         let Self { shape, sequences, begin, magnitude, .. } = self;
-        let AttentionShape { q_heads, kv_heads, head_dim, window, softcap, sinks, .. } = shape;
+        let AttentionShape { q_heads, kv_heads, head_dim, window, both_sides, softcap, sinks, .. } = shape;
         let sinks = if sinks.is_some() { ", sinks" } else { "" };
         let whole = if self.whole { ", all of it seen" } else { "" };
         format!(
-            "{q_heads}:{kv_heads} heads of {head_dim}, sequences (entries, rows) {sequences:?} from {begin}{whole}, window {window:?}, cap \
-             {softcap:?}{sinks}, values to {magnitude:e}"
+            "{q_heads}:{kv_heads} heads of {head_dim}, sequences (entries, rows) {sequences:?} from {begin}{whole}, window {window:?}, of \
+             both sides {both_sides}, cap {softcap:?}{sinks}, values to {magnitude:e}"
         )
     }
 
     /// The longest span of entries of a row.
     fn longest(&self) -> u32 {
         let longest = self.sequences.iter().map(|(entries, _)| *entries).max().unwrap_or(0);
-        self.shape.window.map_or(longest, |window| longest.min(window))
+        self.shape.most_seen().map_or(longest, |seen| longest.min(seen))
     }
 
     /// Pages in random order; those that no sequence owns, and entries past a sequence's end, hold NaN.
@@ -162,7 +162,8 @@ impl AttentionSetup {
 
     /// `attention_decode`.
     pub fn decode(&self) -> Case {
-        let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
+        let AttentionShape { q_heads, kv_heads, .. } = self.shape;
+        let (window, ahead) = self.shape.window_params();
         let (step, splits, pairs, group) = (self.filled(), self.splits(), self.shape.pairs(), self.shape.group());
         let ((chunks, _), (scale, cap)) = (self.shape.query_chunks(), self.shape.score_scale());
         let part = 2 * (pairs as usize + 1);
@@ -187,7 +188,8 @@ impl AttentionSetup {
                     group,
                     splits,
                     pages_per_sequence: step.pages_per_sequence,
-                    window: window.unwrap_or(0),
+                    window,
+                    ahead,
                     scale,
                     cap,
                 },
@@ -206,7 +208,8 @@ impl AttentionSetup {
 
     /// `attention_merge` of random parts.
     pub fn merge(&self) -> Case {
-        let AttentionShape { q_heads, window, .. } = self.shape;
+        let q_heads = self.shape.q_heads;
+        let (window, ahead) = self.shape.window_params();
         let (step, splits, pairs) = (self.step(), self.splits(), self.shape.pairs());
         let mut rng = Rng::new(self.seed.wrapping_add(2));
         let mut parts = Vec::new();
@@ -222,13 +225,7 @@ impl AttentionSetup {
             call: attention_merge::call(
                 self.shape.sinks_axis(),
                 self.shape.merge_constants(),
-                attention_merge::Params {
-                    stride,
-                    q_heads,
-                    splits,
-                    pages_per_sequence: step.pages_per_sequence,
-                    window: window.unwrap_or(0),
-                },
+                attention_merge::Params { stride, q_heads, splits, pages_per_sequence: step.pages_per_sequence, window, ahead },
                 attention_merge::Bindings {
                     rows: Operand::new(&step.rows),
                     parts: Operand::new(&parts),
@@ -242,7 +239,8 @@ impl AttentionSetup {
 
     /// `attention_prefill`.
     pub fn prefill(&self) -> Case {
-        let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
+        let AttentionShape { q_heads, kv_heads, .. } = self.shape;
+        let (window, ahead) = self.shape.window_params();
         let step = self.filled();
         let (constants, (scale, cap)) = (self.shape.prefill_constants(), self.shape.score_scale());
         let rows = step.rows.len() as u32;
@@ -261,7 +259,8 @@ impl AttentionSetup {
                     kv_heads,
                     group: self.shape.group(),
                     pages_per_sequence: step.pages_per_sequence,
-                    window: window.unwrap_or(0),
+                    window,
+                    ahead,
                     scale,
                     cap,
                 },

@@ -28,23 +28,25 @@ fn floats(outcome: &Outcome, name: &str) -> Vec<f32> {
 
 /// Softmax attention of every row and query head, from the stored heads.
 fn expected(setup: &AttentionSetup) -> Vec<Vec<f64>> {
-    let AttentionShape { q_heads, kv_heads, head_dim, window, softcap, .. } = setup.shape;
+    let AttentionShape { q_heads, kv_heads, head_dim, window, both_sides, softcap, .. } = setup.shape;
     let (step, dim, sinks) = (setup.filled(), head_dim as usize, setup.sinks());
     let capped = |score: f64| softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh());
     let before = |sequence: u32| setup.sequences[..sequence as usize].iter().map(|(entries, _)| entries).sum::<u32>();
     let mut all = Vec::new();
     for (row, qkv) in step.rows.iter().zip(step.qkv.chunks_exact(step.stride as usize)) {
-        let first = row.begin.max(row.end.saturating_sub(window.unwrap_or(u32::MAX)));
+        let own = row.slot + 1;
+        let first = row.begin.max(own.saturating_sub(window.unwrap_or(u32::MAX)));
+        let last = window.filter(|_| both_sides).map_or(row.end, |window| row.end.min(own + window - 1));
         for (head, query) in qkv.chunks_exact(dim).take(q_heads as usize).enumerate() {
             let kv_head = head / (q_heads / kv_heads) as usize;
             let stored = |entry: u32| &step.stored[(before(row.sequence) + entry) as usize * kv_heads as usize + kv_head];
             let dot = |key: &[f32]| query.iter().zip(key).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>();
             let score = |entry: u32| capped(dot(&stored(entry)[0]) / f64::from(head_dim).sqrt());
-            let weights: Vec<f64> = (first..row.end).map(|entry| score(entry).exp()).collect();
+            let weights: Vec<f64> = (first..last).map(|entry| score(entry).exp()).collect();
             let sink = sinks.as_ref().map_or(0.0, |sinks| f64::from(sinks[head]).exp());
             let total = sink + weights.iter().sum::<f64>();
             let mut output = vec![0.0; dim];
-            for (entry, weight) in (first..row.end).zip(&weights) {
+            for (entry, weight) in (first..last).zip(&weights) {
                 let share = weight / total;
                 output.iter_mut().zip(&stored(entry)[1]).for_each(|(sum, &v)| *sum += share * f64::from(v));
             }
@@ -82,6 +84,9 @@ fn setups() -> Vec<AttentionSetup> {
         setups.push(AttentionSetup { shape: AttentionShape { sinks: Some("sinks"), ..base.shape }, ..base.clone() });
         setups.push(AttentionSetup { shape: AttentionShape { softcap: Some(2.0), sinks: Some("sinks"), ..windowed }, ..base.clone() });
         setups.push(AttentionSetup { whole: true, ..base.clone() });
+        let around = AttentionShape { window: Some(20), both_sides: true, ..base.shape };
+        let sequences = vec![(70, 70), (1, 1), (200, 9)];
+        setups.push(AttentionSetup { whole: true, shape: around, sequences, ..base.clone() });
         setups.push(AttentionSetup { begin: 65, magnitude: 1e6, ..base.clone() });
         setups.push(base);
     }

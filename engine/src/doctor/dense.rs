@@ -12,15 +12,18 @@ use crate::{
     ops::{
         activate::Activation,
         blocks::{BLOCK, Planes},
+        embed::EntryOf,
         linear::in_order,
     },
 };
 
 mod experts;
+mod layers;
 mod rows;
 mod weights;
 
 pub use experts::{ExpertProduct, Mixture, Routing};
+pub use layers::{Centring, Pooling};
 pub use rows::{Addition, Gate, Gathering, LogitScaling, Normalisation, RangeNormalisation};
 pub use weights::{Scales, WeightData};
 
@@ -216,46 +219,71 @@ pub struct Embedding {
     pub rows: u32,
     /// Scales of the blocks.
     pub scales: Scales,
+    /// What names the entries.
+    pub index: EntryOf,
+    /// Whether entries are added to what is there.
+    pub add: bool,
 }
 
 impl Embedding {
     /// The case.
     pub fn case(&self) -> Case {
         const SCALE: f32 = 2.0;
-        let Self { format, first_token, tokens, cols, rows, .. } = *self;
+        let Self { format, first_token, tokens, cols, rows, index, add, .. } = *self;
         let mut rng = Rng::new(u64::from(cols));
         let weights = WeightData::new(&mut rng, format, tokens, cols, self.scales);
         let y_stride = cols.next_multiple_of(4);
         // Every fourth row is of another part and must stay as it is.
-        let step: Vec<Row> = (0..rows)
-            .map(|i| {
-                let token = if i % 4 == 3 { first_token.wrapping_add(tokens) } else { first_token + rng.below(tokens) };
-                Row { token, sequence: 0, slot: i, begin: 0, end: i + 1, position: [i; 3] }
+        let entries: Vec<u32> = (0..rows)
+            .map(|i| match index {
+                EntryOf::First => 0,
+                _ if i % 4 == 3 => first_token.wrapping_add(tokens),
+                _ => first_token + rng.below(tokens),
             })
             .collect();
+        let step: Vec<Row> = (0..).zip(&entries).map(|(i, &entry)| index.row(entry, i)).collect();
+        let before = if add { padded_rows(&mut rng, rows, cols, y_stride, 1.0) } else { Vec::new() };
         let mut bounds = vec![0.0; (rows * y_stride) as usize];
-        for (row, bounds) in step.iter().zip(bounds.chunks_mut(y_stride as usize)).filter(|(row, _)| row.token - first_token < tokens) {
-            let token = (row.token - first_token) as usize;
-            for (bound, (size, flushed)) in bounds.iter_mut().zip(weights.magnitudes(token).into_iter().zip(weights.flushed(token))) {
-                *bound = (f64::from(SCALE) * (2.0 * ROUNDING * size + flushed)) as f32;
+        for (at, (&entry, bounds)) in entries.iter().zip(bounds.chunks_mut(y_stride as usize)).enumerate() {
+            let token = entry.wrapping_sub(first_token);
+            if token >= tokens {
+                continue;
+            }
+            let sizes = weights.magnitudes(token as usize).into_iter().zip(weights.flushed(token as usize));
+            for (column, (bound, (size, flushed))) in bounds.iter_mut().zip(sizes).enumerate() {
+                // the sum is rounded once more, or once in all where it is fused
+                let there = before.get(at * y_stride as usize + column).map_or(0.0, |x| f64::from(x.abs()));
+                *bound = (f64::from(SCALE) * (3.0 * ROUNDING * size + flushed) + ROUNDING * there) as f32;
             }
         }
-        let constants = embed::Constants::default();
+        let constants = embed::Constants { index: index.code(), add, ..Default::default() };
         let [x, y] = grid((rows * weights.blocks).div_ceil(constants.wg));
+        let bound = Bound::each(move |index, _| bounds[index]);
+        let y_operand = match add {
+            true => Operand::new(&before).floats(cols as usize, y_stride as usize, bound),
+            false => Operand::output(rows as usize, cols as usize, y_stride as usize, bound),
+        };
         let call = embed::call(
             format,
             constants,
             embed::Params { rows, first_token, tokens, cols, blocks: weights.blocks, y_stride, scale: SCALE },
-            embed::Bindings {
-                rows: Operand::new(&step),
-                quants: weights.quants(),
-                scales: weights.scales(),
-                y: Operand::output(rows as usize, cols as usize, y_stride as usize, Bound::each(move |index, _| bounds[index])),
-            },
+            embed::Bindings { rows: Operand::new(&step), quants: weights.quants(), scales: weights.scales(), y: y_operand },
             [x, y, 1],
         );
-        let label = format!("{rows} rows of {cols} from tokens {first_token}+{tokens}, {:?} scales", self.scales);
+        let added = if add { ", added" } else { "" };
+        let label = format!("{rows} rows of {cols} from entries {first_token}+{tokens} by {index:?}{added}, {:?} scales", self.scales);
         Case { label, reason: "the rounding of one fused multiply-add; subnormal scales may be flushed", call }
+    }
+}
+
+impl EntryOf {
+    /// Row `i` of a step, which asks for `entry`; what does not name entries is another number.
+    fn row(self, entry: u32, i: u32) -> Row {
+        let (token, position) = match self {
+            Self::Token => (entry, !entry),
+            Self::Position | Self::First => (!entry, entry),
+        };
+        Row { token, sequence: 0, slot: i, begin: 0, end: i + 1, position: [position, i, i] }
     }
 }
 
@@ -271,6 +299,7 @@ pub(crate) fn whole_blocks(format: Weight, cols: u32) -> u32 {
 pub fn small(subgroup_max: u32) -> Vec<Case> {
     let mut cases = vec![
         Gathering { rows: 9, count: 5, cols: 70 }.case(),
+        Pooling { sequences: vec![3, 1, 17], cols: 70 }.case(),
         Addition { rows: 3, cols: 130, scale: 0.5 }.case(),
         LogitScaling { rows: 3, cols: 130, scale: 0.5, cap: Some(2.0), magnitude: 8.0 }.case(),
         Routing { tokens: 3, experts: [4, 70], sigmoid: false, biased: false, renormalise: true, magnitude: 4.0 }.case(),
@@ -281,11 +310,22 @@ pub fn small(subgroup_max: u32) -> Vec<Case> {
         cases.push(RangeNormalisation { reduce, rows: 3, ranges: [129, 70], magnitude: 3.0 }.case());
         for &delta in Delta::ALL {
             cases.push(Normalisation { delta, reduce, rows: 3, cols: 577, magnitude: 3.0, delta_scale: 1.0 }.case());
+            cases.push(Centring { delta, reduce, rows: 3, cols: 577, magnitude: 3.0, offset: 1.0 }.case());
         }
     }
     for &format in Weight::ALL {
         cases.push(
-            Embedding { format, first_token: 7, tokens: 20, cols: whole_blocks(format, 96), rows: 9, scales: Scales::Moderate }.case(),
+            Embedding {
+                format,
+                first_token: 7,
+                tokens: 20,
+                cols: whole_blocks(format, 96),
+                rows: 9,
+                scales: Scales::Moderate,
+                index: EntryOf::Token,
+                add: false,
+            }
+            .case(),
         );
         let few = Product::new(format, 2, 19, whole_blocks(format, 576));
         cases.extend(Reduce::ALL.iter().map(|&reduce| few.matvec(reduce, subgroup_max.max(32), 2)));

@@ -4,7 +4,7 @@
 use parhelion_shaders::{
     Call, Kernel, activate, attention_decode, attention_prefill,
     axes::{Delta, Kv, Reduce, Sinks, Tile, Weight},
-    delta_net, gate_heads, matmul, matvec, rope_kv, route, scale_logits, short_conv,
+    delta_net, embed, gate_heads, matmul, matvec, rope_kv, route, scale_logits, short_conv,
 };
 
 use super::{
@@ -12,8 +12,8 @@ use super::{
     attention::{AttentionSetup, Norms},
     check::mixed_samplers,
     dense::{
-        Addition, Embedding, ExpertProduct, Gate, Gathering, LogitScaling, Mixture, Normalisation, Product, RangeNormalisation, Routing,
-        Scales,
+        Addition, Centring, Embedding, ExpertProduct, Gate, Gathering, LogitScaling, Mixture, Normalisation, Pooling, Product,
+        RangeNormalisation, Routing, Scales,
     },
     quantise::Quantisation,
     run::run_all,
@@ -26,6 +26,7 @@ use crate::{
         activate::Activation,
         attention::AttentionShape,
         delta_net::{Decay, HeadOrder},
+        embed::EntryOf,
         rope_table::{Pairing, RopeConfig, RopeTable},
     },
     quantise::QuantType,
@@ -67,13 +68,22 @@ pub(super) fn case_of<B>(call: &Call<B>) -> Option<Case> {
     let kernel = call.kernel;
     let case = match kernel.name {
         "embed" => {
-            Embedding { format: Weight::of(kernel)?, first_token: 7, tokens: 20, cols: 70, rows: 9, scales: Scales::Moderate }.case()
+            let used = embed::constants(call);
+            let index = EntryOf::of_code(used.index)?;
+            // entries by nothing are the table's first
+            let first_token = if index == EntryOf::First { 0 } else { 7 };
+            let scales = Scales::Moderate;
+            Embedding { format: Weight::of(kernel)?, first_token, tokens: 20, cols: 70, rows: 9, scales, index, add: used.add }.case()
         }
         "gather_rows" => Gathering { rows: 9, count: 5, cols: 70 }.case(),
         "rms_norm" => {
             Normalisation { delta: Delta::of(kernel)?, reduce: Reduce::of(kernel)?, rows: 3, cols: 577, magnitude: 3.0, delta_scale: 0.5 }
                 .case()
         }
+        "layer_norm" => {
+            Centring { delta: Delta::of(kernel)?, reduce: Reduce::of(kernel)?, rows: 3, cols: 577, magnitude: 3.0, offset: 1.0 }.case()
+        }
+        "mean_rows" => Pooling { sequences: vec![3, 1, 17], cols: 70 }.case(),
         "rms_norm_columns" => RangeNormalisation { reduce: Reduce::of(kernel)?, rows: 3, ranges: [129, 70], magnitude: 3.0 }.case(),
         "activate" => {
             let used = activate::constants(call);

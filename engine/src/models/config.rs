@@ -2,13 +2,17 @@
 
 use parhelion_loader::{Array, Dialect, LoadError, Metadata, Value};
 
-use super::decoder::{Block, Layer, Mixer, Scales};
+use super::{
+    decoder::{Block, Layer, Mixer, Scales},
+    embedding::Embedding,
+};
 use crate::ops::{
     attention::MAX_HEAD_DIM,
     rope_table::{MAX_POSITIONS, RopeConfig},
 };
 
 mod block;
+mod embedding;
 mod keys;
 mod rope;
 
@@ -50,16 +54,33 @@ pub struct Config {
     pub scales: Scales,
     /// Layers that a GGUF file has behind the others, which predict tokens further on and are left out.
     pub predicting: u32,
+    /// Rows see all of their text, not only what comes before them.
+    pub both_sides: bool,
+    /// How a text becomes a vector, of models that are for that; none of those that write text.
+    pub embedding: Option<Embedding>,
+    /// Tables beside the tokens' that are added to what comes into the first layer.
+    pub tables: Tables,
+    /// Tensors that repositories of the family have and that are of no use here.
+    pub unused: &'static [&'static str],
 }
 
-const HEADS: Key = Key::new("attention.head_count", "num_attention_heads");
+/// Learned tables beside the tokens'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tables {
+    /// Rows of the table of positions.
+    pub positions: Option<u32>,
+    /// Rows of the table of the kinds of texts, the first of which is that of a text alone.
+    pub kinds: Option<u32>,
+}
+
+const HEADS: Key = Key::new("attention.head_count", "num_attention_heads").or_hf("n_head");
 const KV_HEADS: Key = Key::new("attention.head_count_kv", "num_key_value_heads");
-const HIDDEN: Key = Key::new("embedding_length", "hidden_size");
+const HIDDEN: Key = Key::new("embedding_length", "hidden_size").or_hf("n_embd");
 const HEAD_DIM: Key = Key::new("attention.key_length", "head_dim");
 const VALUE_DIM: Key = Key::gguf("attention.value_length");
-const LAYERS: Key = Key::new("block_count", "num_hidden_layers");
-const FFN: Key = Key::new("feed_forward_length", "intermediate_size");
-const CONTEXT: Key = Key::new("context_length", "max_position_embeddings");
+const LAYERS: Key = Key::new("block_count", "num_hidden_layers").or_hf("n_layer");
+const FFN: Key = Key::new("feed_forward_length", "intermediate_size").or_hf("n_inner");
+const CONTEXT: Key = Key::new("context_length", "max_position_embeddings").or_hf("n_positions");
 const NORM_EPS: Key = Key::new("attention.layer_norm_rms_epsilon", "rms_norm_eps");
 const VOCAB: Key = Key::new("vocab_size", "vocab_size");
 const TIED: Key = Key::hf("tie_word_embeddings");
@@ -144,6 +165,10 @@ impl Keys<'_> {
             per_layer: vec![Layer::FULL; layers as usize],
             scales: Scales::NONE,
             predicting: 0,
+            both_sides: false,
+            embedding: None,
+            tables: Tables::default(),
+            unused: &[],
         })
     }
 

@@ -38,6 +38,8 @@ pub struct Block {
     pub experts: Option<Experts>,
     /// Whether each head of attention has a sink: one more score, of nothing.
     pub sinks: bool,
+    /// Whether the feed-forward block's activation is the gate of another factor.
+    pub gated: bool,
 }
 
 /// Which ends of a block are normalised.
@@ -200,7 +202,11 @@ pub(super) fn build(g: &Graph, c: &Config) {
         });
     }
     g.outside_layers();
-    let h = g.gather_outputs(stream.normalised("norm"));
+    let states = stream.normalised("norm");
+    if let Some(embedding) = &c.embedding {
+        return embedding.build(g, states);
+    }
+    let h = g.gather_outputs(states);
     let logits = g.linear(h, &[("output", c.vocab)]);
     if c.scales.logits != 1.0 || c.scales.logit_cap.is_some() {
         g.scale_logits(logits, c.scales.logits, c.scales.logit_cap);
@@ -209,7 +215,8 @@ pub(super) fn build(g: &Graph, c: &Config) {
     g.sample(logits);
 }
 
-fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: Option<&RopeTable>) -> ValueId {
+/// Attention of the rows of `h`, from their projection to what is added to the stream.
+pub(super) fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: Option<&RopeTable>) -> ValueId {
     let block = &c.block;
     let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
     let projected = if block.joined.qkv {
@@ -226,7 +233,8 @@ fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: Optio
     }
     let scales = &c.scales;
     let sinks = block.sinks.then_some("attn.sinks");
-    let shape = AttentionShape { window, scale: scales.attention, softcap: scales.score_cap, sinks, ..shape };
+    let (scale, softcap) = (scales.attention, scales.score_cap);
+    let shape = AttentionShape { window, both_sides: c.both_sides, scale, softcap, sinks, ..shape };
     let norm = (block.qk_norm == QkNorm::Heads).then(|| HeadNorm::new("attn.q_norm", "attn.k_norm", c.norm_eps));
     let layer = g.rope_kv(qkv, &shape, HeadSetup { norm, rope });
     let a = g.attention(qkv, &shape, layer);
@@ -237,8 +245,14 @@ fn attention(g: &Graph, c: &Config, h: ValueId, window: Option<u32>, rope: Optio
     g.linear_with_bias(a, &[("attn.o", c.hidden)], biases(block.biases.o, &["attn.o.bias"]))
 }
 
-fn feed_forward(g: &Graph, c: &Config, h: ValueId) -> ValueId {
+/// The feed-forward block of the rows of `h`.
+pub(super) fn feed_forward(g: &Graph, c: &Config, h: ValueId) -> ValueId {
     let block = &c.block;
+    if !block.gated {
+        let up = g.linear_with_bias(h, &[("ffn.up", c.ffn)], biases(block.biases.ffn, &["ffn.up.bias"]));
+        let inner = g.activated(up, block.activation);
+        return g.linear_with_bias(inner, &[("ffn.down", c.hidden)], biases(block.biases.ffn, &["ffn.down.bias"]));
+    }
     let gate_up = if block.joined.gate_up {
         g.linear(h, &[("ffn.gate_up", 2 * c.ffn)])
     } else {

@@ -13,10 +13,13 @@ use crate::{
     weights::{SourceTensor, WeightLayout},
 };
 
+mod bert;
 mod config;
 mod convert;
 mod decoder;
 mod decoder_names;
+mod embedding;
+mod encoder;
 mod error;
 mod experts;
 mod gemma;
@@ -32,6 +35,7 @@ mod ministral3;
 mod mistral;
 mod mixers;
 mod names;
+mod nomic_bert;
 mod olmo2;
 mod phi3;
 mod qwen2;
@@ -42,9 +46,10 @@ mod rope_tensors;
 mod smollm3;
 mod transform;
 
-pub use config::{Config, Keys};
+pub use config::{Config, Keys, Tables};
 pub(crate) use convert::{GgufTensor, in_gguf};
 pub use decoder::{Biases, Block, Joined, Layer, Mixer, Norms, Positions, QkNorm, Scales};
+pub use embedding::{DenseLayer, Embedding, Pooling};
 pub use mixers::Delta;
 use rope_tensors::{is_rope_tensor, scaling_of_tensors};
 
@@ -73,6 +78,8 @@ pub static FAMILIES: &[&Family] = &[
     &lfm2_moe::FAMILY,
     &gpt_oss::FAMILY,
     &ministral3::FAMILY,
+    &bert::FAMILY,
+    &nomic_bert::FAMILY,
 ];
 
 /// A model family.
@@ -137,6 +144,7 @@ pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options:
     if let Some(scaling) = scaling_of_tensors(checkpoint, &keys, &config).await? {
         config.rope.scaling = scaling;
     }
+    config.embedding = keys.embedding(&config)?;
     let settings = keys.in_gguf(family.gguf);
     config.context = config.stretched_context();
     let graph = Graph::new();
@@ -163,6 +171,7 @@ pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options:
             let in_gguf = resolve(family, Dialect::Gguf, engine, decl.layer, &|_| false).tensor(decl.layer);
             let quant = quant.filter(|_| decl.kind == WeightKind::Matrix);
             for tensor in published.tensors(decl.layer, decl.experts) {
+                let tensor = stored_name(checkpoint, tensor);
                 let info = checkpoint.tensor(&tensor)?.clone();
                 used.insert(tensor);
                 let shape = [u64::from(rows), u64::from(decl.cols)];
@@ -174,6 +183,10 @@ pub async fn build_with(checkpoint: &Checkpoint, limits: &DeviceLimits, options:
         weights.push(WeightLayout::new(&file, decl, sources, limits)?);
     }
     used.extend(checkpoint.tensors().map(|info| &info.name).filter(|name| config.leaves_out(name)).cloned());
+    if config.embedding.is_some() {
+        used.insert(resolve(family, dialect, "output", None, &has_tensor).tensor(None)); // what would write text
+    }
+    used.extend(config.unused.iter().map(|name| stored_name(checkpoint, (*name).to_owned())));
     refuse_unused(checkpoint, architecture, &used)?;
     Ok(Built { model, config, weights, settings })
 }
@@ -190,9 +203,24 @@ fn family_of(architecture: &str, file: &str) -> Result<&'static Family, ModelErr
 /// The tensor of an engine name: of those that the tables have for it, the first that is there, or else the first; one of that name
 /// where no table has it, which the lookup that follows then names as missing.
 fn resolve(family: &Family, dialect: Dialect, engine: &'static str, layer: Option<u32>, is_there: &dyn Fn(&str) -> bool) -> Published {
-    let names = || family.names.iter().copied().flatten().filter(|name| name.engine == engine).map(|name| *name.published(dialect));
+    let names = || {
+        let names = family.names.iter().copied().flatten().chain(embedding::NAMES);
+        names.filter(|name| name.engine == engine).map(|name| *name.published(dialect))
+    };
     let there = names().find(|published| is_there(&published.tensor_of(layer, 0)));
     there.or_else(|| names().next()).unwrap_or(Published::plain(engine))
+}
+
+/// The name under which a repository has the tensor `name`. The part that all names of a model share is one thing in the
+/// repository of a whole model and another in that of its layers alone: `model.norm.weight`, `norm.weight`; `bert.encoder`, `encoder`.
+fn stored_name(checkpoint: &Checkpoint, name: String) -> String {
+    if checkpoint.dialect() == Dialect::Gguf || checkpoint.find_tensor(&name).is_some() {
+        return name;
+    }
+    let without = name.strip_prefix("model.").map(str::to_owned);
+    let with = checkpoint.architecture().ok().map(|architecture| format!("{architecture}.{name}"));
+    let others = [without, with].into_iter().flatten();
+    others.into_iter().find(|other| checkpoint.find_tensor(other).is_some()).unwrap_or(name)
 }
 
 /// The end of names of tensors that older versions of `transformers` stored, and that follow from the configuration.

@@ -24,6 +24,9 @@ pub struct AttentionShape {
     pub head_dim: u32,
     /// Entries that a row sees, its own the last of them; none: all before it.
     pub window: Option<u32>,
+    /// Rows see what follows them as far as what they follow: a window goes as far ahead of a row as behind it. What is past the
+    /// end that the step gives a row stays out of sight.
+    pub both_sides: bool,
     /// Multiplies the scores; none: 1 / sqrt(head_dim).
     pub scale: Option<f32>,
     /// Keeps scores under this: `cap * tanh(score / cap)`; none: they stay as they are.
@@ -44,7 +47,7 @@ const MAX_PARTS_BYTES: u64 = 64 << 20;
 impl AttentionShape {
     /// Attention to all entries before a row, with plain scores.
     pub const fn new(q_heads: u32, kv_heads: u32, head_dim: u32) -> Self {
-        Self { q_heads, kv_heads, head_dim, window: None, scale: None, softcap: None, sinks: None }
+        Self { q_heads, kv_heads, head_dim, window: None, both_sides: false, scale: None, softcap: None, sinks: None }
     }
 
     /// Columns of a row of query, key and value heads.
@@ -74,6 +77,11 @@ impl AttentionShape {
         }
     }
 
+    /// What a layer's cache holds: where rows see both sides, all that the step holds.
+    pub(crate) fn kept(&self) -> KvDecl {
+        KvDecl { heads: self.kv_heads, head_dim: self.head_dim, window: self.window.filter(|_| !self.both_sides) }
+    }
+
     /// Half of head_dim.
     pub(crate) fn pairs(&self) -> u32 {
         self.head_dim / 2
@@ -101,11 +109,25 @@ impl AttentionShape {
         self.pairs().next_power_of_two().max(32)
     }
 
+    /// What kernels are told of the window: its entries up to a row's own (0: all), and those past it.
+    pub(crate) fn window_params(&self) -> (u32, u32) {
+        let window = self.window.unwrap_or(0);
+        // no context is so long, and sums with it fit
+        const MOST: u32 = 1 << 30;
+        (window, if self.both_sides { window.saturating_sub(1).min(MOST) } else { 0 })
+    }
+
+    /// The most entries that a row sees where a window bounds them.
+    pub(crate) fn most_seen(&self) -> Option<u32> {
+        let (window, ahead) = self.window_params();
+        self.window.map(|_| window.saturating_add(ahead))
+    }
+
     /// Splits that a row can need when no row attends to entries at or past `kv_len`.
     pub(crate) fn splits(&self, kv_len: u32) -> u32 {
         let whole = kv_len.max(1).div_ceil(self.split());
         // A window that begins inside a split touches one more.
-        self.window.map_or(whole, |window| whole.min(window.div_ceil(self.split()).saturating_add(1)))
+        self.most_seen().map_or(whole, |seen| whole.min(seen.div_ceil(self.split()).saturating_add(1)))
     }
 
     /// Bytes of the partial results of `rows` rows.
@@ -177,7 +199,7 @@ impl Operator for Attention {
         self.shape.check(inputs)?;
         let AttentionShape { kv_heads, head_dim, window, .. } = self.shape;
         let kept = self.kept.ok_or_else(|| format!("there is no KV cache of layer {}", self.layer))?;
-        if kept != (KvDecl { heads: kv_heads, head_dim, window }) {
+        if kept != self.shape.kept() {
             return Err(format!("{kv_heads} heads of {head_dim} with a window of {window:?} over a cache of {kept:?}"));
         }
         Ok(Some(Shape { rows: Rows::Step, cols: self.shape.q_heads * self.shape.head_dim }))
@@ -203,12 +225,12 @@ fn splits_pay(step: &StepShape) -> bool {
 
 impl Attention {
     fn record_decode(&self, recorder: &mut Recorder<'_>, parts: BufferSlice) -> Result<(), String> {
-        let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
+        let AttentionShape { q_heads, kv_heads, .. } = self.shape;
+        let (window, ahead) = self.shape.window_params();
         let (qkv, step, cache, output) = (recorder.input(0), recorder.step(), recorder.kv(self.layer), recorder.output()?);
         let (chunks, _) = self.shape.query_chunks();
         let (scale, cap) = self.shape.score_scale();
         let splits = self.shape.splits(recorder.shape.kv_len);
-        let window = window.unwrap_or(0);
         recorder.dispatch(decode::call(
             cache.format,
             self.shape.decode_constants(),
@@ -220,6 +242,7 @@ impl Attention {
                 splits,
                 pages_per_sequence: step.pages_per_sequence,
                 window,
+                ahead,
                 scale,
                 cap,
             },
@@ -231,7 +254,7 @@ impl Attention {
             merge::call(
                 self.shape.sinks_axis(),
                 self.shape.merge_constants(),
-                merge::Params { stride: output.stride, q_heads, splits, pages_per_sequence: step.pages_per_sequence, window },
+                merge::Params { stride: output.stride, q_heads, splits, pages_per_sequence: step.pages_per_sequence, window, ahead },
                 merge::Bindings { rows: step.rows, parts, y: output.slice, sinks: self.sinks.map(|sinks| recorder.vector(sinks)) },
                 [q_heads, 1, qkv.rows],
             ),
@@ -240,11 +263,13 @@ impl Attention {
     }
 
     fn record_prefill(&self, recorder: &mut Recorder<'_>) -> Result<(), String> {
-        let AttentionShape { q_heads, kv_heads, window, .. } = self.shape;
+        let AttentionShape { q_heads, kv_heads, .. } = self.shape;
+        let (window, ahead) = self.shape.window_params();
         let (qkv, step, cache, output) = (recorder.input(0), recorder.step(), recorder.kv(self.layer), recorder.output()?);
         let constants = self.shape.prefill_constants();
         let (scale, cap) = self.shape.score_scale();
-        let entries = window.map_or(recorder.shape.kv_len, |window| recorder.shape.kv_len.min(window.saturating_add(qkv.rows)));
+        let kv_len = recorder.shape.kv_len;
+        let entries = self.shape.most_seen().map_or(kv_len, |seen| kv_len.min(seen.saturating_add(qkv.rows)));
         recorder.dispatch_each(
             entries.into(),
             prefill::call(
@@ -258,7 +283,8 @@ impl Attention {
                     kv_heads,
                     group: self.shape.group(),
                     pages_per_sequence: step.pages_per_sequence,
-                    window: window.unwrap_or(0),
+                    window,
+                    ahead,
                     scale,
                     cap,
                 },

@@ -28,10 +28,12 @@ struct Sum {
     values: Vec<f32>,
 }
 
-/// Entries that a row attends to: its own bounds within the page table's and a window's (0: none).
-fn span(row: &Row, capacity: u32, window: u32) -> Range<u32> {
-    let behind = if window > 0 { row.end.saturating_sub(window) } else { 0 };
-    let end = row.end.min(capacity);
+/// Entries that a row attends to: its own bounds within the page table's and a window's (0: none), which has the row's own entry as
+/// its last, and those `ahead` of it.
+fn span(row: &Row, capacity: u32, window: u32, ahead: u32) -> Range<u32> {
+    let own = row.slot + 1;
+    let (behind, seen) = if window > 0 { (own.saturating_sub(window), row.end.min(own.saturating_add(ahead))) } else { (0, row.end) };
+    let end = seen.min(capacity);
     row.begin.max(behind).min(end)..end
 }
 
@@ -106,7 +108,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// The scalar twin of `attention_decode`.
 pub(super) fn decode(args: &TwinArgs<'_>) -> Result<(), String> {
     let constants = decode::constants(args.call);
-    let decode::Params { stride, kv_heads, group, splits, pages_per_sequence, window, scale, cap, .. } = decode::params(args.call);
+    let decode::Params { stride, kv_heads, group, splits, pages_per_sequence, window, ahead, scale, cap, .. } = decode::params(args.call);
     let decode::Bindings { rows, pages, qkv, k_cache, v_cache, parts } =
         decode::Bindings::collect(|slot| args.read(slot), |slot| args.write(slot)).ok_or_else(twin::unbound)?;
     let (rows, qkv, parts) = (twin::view::<Row>(rows)?, twin::view::<f32>(qkv)?, twin::view_mut::<f32>(parts)?);
@@ -119,7 +121,7 @@ pub(super) fn decode(args: &TwinArgs<'_>) -> Result<(), String> {
     let outputs = parts.chunks_mut(group * head_parts).take(args.call.grid[2] as usize * heads).collect();
     twin::for_each_part(args.parallel, outputs, &|i, output| {
         let (row, head) = (&rows[i / heads], i % heads);
-        let span = span(row, layout.capacity(), window);
+        let span = span(row, layout.capacity(), window, ahead);
         let queries = scaled_queries(qkv, i / heads * stride as usize, head, group, 2 * pairs, scale);
         let looked = Looked { layout, keys: k_cache, values: v_cache, sequence: row.sequence, head, cap };
         for s in 0..splits {
@@ -146,14 +148,14 @@ fn scaled_queries(qkv: &[f32], row: usize, head: usize, group: usize, dim: usize
 /// The scalar twin of `attention_merge`.
 pub(super) fn merge(args: &TwinArgs<'_>) -> Result<(), String> {
     let merge::Constants { pairs, split, .. } = merge::constants(args.call);
-    let merge::Params { stride, q_heads, splits, pages_per_sequence, window } = merge::params(args.call);
+    let merge::Params { stride, q_heads, splits, pages_per_sequence, window, ahead } = merge::params(args.call);
     let merge::Bindings { rows, parts, y, sinks } =
         merge::Bindings::collect(|slot| args.read(slot), |slot| args.write(slot)).ok_or_else(twin::unbound)?;
     let (rows, parts, y) = (twin::view::<Row>(rows)?, twin::view::<f32>(parts)?, twin::view_mut::<f32>(y)?);
     let sinks = sinks.map(twin::view::<f32>).transpose()?;
     let (dim, part) = (2 * pairs as usize, 2 * (pairs as usize + 1));
     for (row, y) in y.chunks_mut(stride as usize).take(args.call.grid[2] as usize).enumerate() {
-        let span = span(&rows[row], pages_per_sequence * PAGE, window);
+        let span = span(&rows[row], pages_per_sequence * PAGE, window, ahead);
         let count = if span.is_empty() { 0 } else { (span.end.div_ceil(split) - span.start / split).min(splits) };
         for (head, y) in y.chunks_exact_mut(dim).take(q_heads as usize).enumerate() {
             let base = (row * q_heads as usize + head) * splits as usize * part;
@@ -175,7 +177,7 @@ pub(super) fn merge(args: &TwinArgs<'_>) -> Result<(), String> {
 /// The scalar twin of `attention_prefill`.
 pub(super) fn prefill(args: &TwinArgs<'_>) -> Result<(), String> {
     let constants = prefill::constants(args.call);
-    let prefill::Params { rows: count, stride, y_stride, kv_heads, group, pages_per_sequence, window, scale, cap } =
+    let prefill::Params { rows: count, stride, y_stride, kv_heads, group, pages_per_sequence, window, ahead, scale, cap } =
         prefill::params(args.call);
     let prefill::Bindings { rows, pages, qkv, k_cache, v_cache, y, sinks } =
         prefill::Bindings::collect(|slot| args.read(slot), |slot| args.write(slot)).ok_or_else(twin::unbound)?;
@@ -192,7 +194,7 @@ pub(super) fn prefill(args: &TwinArgs<'_>) -> Result<(), String> {
         let (row, head) = (&rows[i / heads], i % heads);
         let queries = scaled_queries(qkv, i / heads * stride as usize, head, group, dim, scale);
         let looked = Looked { layout, keys: k_cache, values: v_cache, sequence: row.sequence, head, cap };
-        let sums = looked.attend(&queries, span(row, layout.capacity(), window));
+        let sums = looked.attend(&queries, span(row, layout.capacity(), window, ahead));
         for (query, (y, mut sum)) in output.chunks_exact_mut(dim).zip(sums).enumerate() {
             if let Some(sinks) = sinks {
                 sum.add_sink(sinks[head * group + query] * LOG2_E);

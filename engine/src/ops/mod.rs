@@ -3,8 +3,10 @@
 //!
 //! | file | methods on `Graph` |
 //! |---|---|
-//! | `embed` | `embed("embed", vocab, cols, scale) -> ValueId` |
+//! | `embed` | `embed("embed", vocab, cols, scale) -> ValueId`; `add_embedding(x, "embed.position", entries, EntryOf::Position)`: in place |
 //! | `rms_norm` | `rms_norm(x, "attn.norm", eps)`, `add_rms_norm(x, Some(delta), "ffn.norm", eps)` (adds `delta` to `x` in place) |
+//! | `layer_norm` | `add_layer_norm(x, Some(delta), ["attn.norm", "attn.norm.bias"], eps)` |
+//! | `mean_rows` | `mean_of_sequences(x)`: `[Step, n] -> [Outputs, n]` |
 //! | `rms_norm_columns` | `rms_norm_columns(qkv, [("attn.q_norm", q), ("attn.k_norm", kv)], eps)`: in place, each range for itself |
 //! | `add` | `add_scaled(x, delta, scale)`: in place |
 //! | `linear` | `linear(x, &[("attn.q", rows), ...])`: one weight of joined rows, one output `[_, sum of rows]`; `linear_with_bias` |
@@ -26,15 +28,17 @@ pub mod attention;
 mod attention_twin;
 pub(crate) mod blocks;
 pub mod delta_net;
-mod embed;
+pub mod embed;
 pub mod experts;
 pub mod gate_heads;
 mod gather_rows;
 pub mod kv;
+mod layer_norm;
 pub(crate) mod linear;
 mod linear_twin;
 #[cfg(test)]
 mod linear_twin_tests;
+mod mean_rows;
 pub(crate) mod quantise;
 pub(crate) mod quantise_k;
 mod rms_norm;
@@ -111,9 +115,11 @@ pub static TWINS: &[(&str, Twin)] = &[
     ("embed", embed::twin),
     ("gate_heads", gate_heads::twin),
     ("gather_rows", gather_rows::twin),
+    ("layer_norm", layer_norm::twin),
     ("logits_process", sample::process_twin),
     ("matmul", linear_twin::matmul),
     ("matvec", linear_twin::matvec),
+    ("mean_rows", mean_rows::twin),
     ("mix_experts", experts::mix_twin),
     ("quantise", quantise::twin),
     ("quantise_k", quantise_k::twin),

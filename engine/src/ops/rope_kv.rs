@@ -12,7 +12,7 @@ use super::{
     twin,
 };
 use crate::{
-    graph::{Graph, KvDecl, TableId, ValueId, WeightId},
+    graph::{Graph, TableId, ValueId, WeightId},
     recorder::Recorder,
     shape::Shape,
 };
@@ -83,7 +83,7 @@ impl Graph {
     /// likewise, and values to the cache of a new layer, whose number it returns. A [`RopeTable`] alone is a setup too.
     pub fn rope_kv<'a>(&self, qkv: ValueId, shape: &AttentionShape, heads: impl Into<HeadSetup<'a>>) -> u32 {
         let HeadSetup { norm, rope } = heads.into();
-        let layer = self.kv_layer(KvDecl { heads: shape.kv_heads, head_dim: shape.head_dim, window: shape.window });
+        let layer = if shape.both_sides { self.passing_kv_layer(shape.kept()) } else { self.kv_layer(shape.kept()) };
         let none = RopeTable::none();
         let RopeTable { pairs, high_rows, pairing, period, ref bytes } = *rope.unwrap_or(&none);
         let table = self.table("rope", bytes.clone());

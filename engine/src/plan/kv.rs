@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{Buffers, Plan};
 use crate::{
-    graph::KvDecl,
+    graph::{KvDecl, Output},
     ops::kv::{PAGE, layer_bytes},
     recording::BufferSlice,
     shape::Bounds,
@@ -78,7 +78,7 @@ impl Plan {
 
     /// Bytes of the keys (or values) of one layer.
     pub(super) fn kv_bytes(&self, layer: &KvDecl) -> u64 {
-        let pages = self.kv_groups[self.group_of(layer)].pages * self.options.bounds.sequences;
+        let pages = layer.window.map_or(self.pages(), |_| self.kv_groups[self.group_of(layer)].pages * self.options.bounds.sequences);
         layer_bytes(self.options.kv, layer.heads, layer.head_dim, pages)
     }
 
@@ -101,6 +101,16 @@ impl Plan {
             let (page, group) = (self.page_bytes(layer), &self.kv_groups[self.group_of(layer)]);
             [buffers.keys, buffers.values].map(|buffer| (buffer, page, group))
         })
+    }
+}
+
+/// Pages of KV cache that there are at the most, of a layer that keeps all of it. Of texts that steps hold whole there are only as many
+/// entries as rows.
+pub(super) fn most_pages(gives: Output, bounds: &Bounds) -> u32 {
+    let all = bounds.context.div_ceil(PAGE) * bounds.sequences;
+    match gives {
+        Output::Logits => all,
+        Output::Embeddings => all.min(bounds.rows / PAGE + bounds.sequences),
     }
 }
 

@@ -24,6 +24,44 @@ pub enum EngineError {
     /// The device failed.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// A model that makes vectors of texts was asked for text.
+    #[error("{file} is an embedding model, which makes vectors of texts and writes none: ask it to embed")]
+    WritesNothing {
+        /// The file.
+        file: String,
+    },
+    /// A model that writes text was asked for vectors.
+    #[error("{file} is no embedding model: it writes text, and nothing in it says how a text becomes a vector")]
+    EmbedsNothing {
+        /// The file.
+        file: String,
+    },
+    /// A text without tokens.
+    #[error("text {index} has no tokens: leave it out")]
+    EmptyText {
+        /// Which of the texts, from 0.
+        index: usize,
+    },
+    /// A text that does not fit the context.
+    #[error(
+        "text {index} has {tokens} tokens and the context holds {context}: split it, or ask for a larger context if the model takes one"
+    )]
+    TextTooLong {
+        /// Which of the texts, from 0.
+        index: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// Tokens the context holds.
+        context: u32,
+    },
+    /// A prompt that the model does not name.
+    #[error("the model has no prompt called `{name}`: {known}")]
+    UnknownTextPrompt {
+        /// What was asked for.
+        name: String,
+        /// What there is, in words.
+        known: String,
+    },
     /// A prompt without tokens.
     #[error("the prompt has no tokens: give it some text")]
     EmptyPrompt,

@@ -111,6 +111,7 @@ impl Session {
     }
 
     fn check_prompt(&self, prompt: &[u32], generated: &[u32]) -> Result<(), EngineError> {
+        self.refuse_embeddings()?;
         let context = self.plan.options().bounds.context;
         if prompt.is_empty() {
             return Err(EngineError::EmptyPrompt);

@@ -15,6 +15,7 @@ use crate::{
     weights::{self, LoadProgress},
 };
 
+mod embed;
 mod error;
 mod generate;
 mod options;
@@ -25,6 +26,7 @@ mod step;
 mod stop;
 
 pub use crate::exec::Clock;
+pub use embed::TextTokens;
 pub use error::EngineError;
 pub use generate::{Generation, Token};
 pub use options::{Cancel, FinishReason, GenerateOptions, Sampling, SessionOptions, Timings};
@@ -91,14 +93,19 @@ impl Prepared {
         let wanted = options.context.unwrap_or(SessionOptions::DEFAULT_CONTEXT);
         let for_session = BuildOptions { quant: options.quant, context: Some(wanted) };
         let built = models::build_with(checkpoint, &limits, for_session).await?;
-        let context = wanted.clamp(1, built.config.context.max(1));
-        let rows = options.chunk.clamp(1, context);
-        let sequences = options.sequences.max(1);
-        let bounds = Bounds { rows: rows.max(sequences), outputs: rows.max(sequences).min(OUTPUTS.max(sequences)), context, sequences };
+        let bounds = match &built.config.embedding {
+            Some(embedding) => embed::bounds(embedding, built.config.context, options),
+            None => {
+                let context = wanted.clamp(1, built.config.context.max(1));
+                let sequences = options.sequences.max(1);
+                let rows = options.chunk.clamp(1, context).max(sequences);
+                Bounds { rows, outputs: rows.min(OUTPUTS.max(sequences)), context, sequences }
+            }
+        };
         let kv = options.kv.unwrap_or(if options.reproducible { Kv::F32 } else { Kv::F16 });
         let plan_options = PlanOptions { bounds, kv, reproducible: options.reproducible };
         let plan = Plan::new(built.model, built.weights, device.clone(), plan_options)?;
-        Ok(Self { plan, config: built.config, context })
+        Ok(Self { plan, config: built.config, context: bounds.context })
     }
 
     /// The dispatches of usual steps, as data, for [`crate::doctor::quick_check`]: they are bound to no buffers of a device.
@@ -230,8 +237,9 @@ impl Session {
     /// message's content stay text.
     ///
     /// # Errors
-    /// [`EngineError::NoChatTemplate`], or what the template refuses.
+    /// [`EngineError::NoChatTemplate`], [`EngineError::WritesNothing`], or what the template refuses.
     pub fn chat_tokens(&self, messages: &[Message], options: &ChatOptions) -> Result<Vec<u32>, EngineError> {
+        self.refuse_embeddings()?;
         let template = self.template.as_ref().ok_or_else(|| EngineError::NoChatTemplate { file: self.file.clone() })?;
         Ok(self.tokenizer.encode_prompt(&template.render(messages, options)?)?)
     }
@@ -240,8 +248,9 @@ impl Session {
     /// text.
     ///
     /// # Errors
-    /// [`EngineError::Load`] when the encoder fails.
+    /// [`EngineError::Load`] when the encoder fails; [`EngineError::WritesNothing`].
     pub fn text_tokens(&self, text: &str) -> Result<Vec<u32>, EngineError> {
+        self.refuse_embeddings()?;
         let first = self.tokenizer.bos().filter(|_| self.tokenizer.add_bos());
         let rest = self.tokenizer.encode(text, Specials::Text)?;
         Ok(first.into_iter().chain(rest).collect())

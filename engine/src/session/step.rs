@@ -5,6 +5,7 @@ use parhelion_shaders::shared::{Row, Run};
 use super::{EngineError, SequenceId, Session, closed};
 use crate::{
     exec::{DispatchTime, PreparedId},
+    graph::Output,
     ops::attention::DECODE_ROWS,
     plan::Plan,
     recording::BufferSlice,
@@ -66,8 +67,10 @@ impl Session {
     /// sequences are as before.
     ///
     /// # Errors
-    /// [`EngineError::PromptTooLong`], [`EngineError::UnknownToken`], [`EngineError::Sequence`], or the device's.
+    /// [`EngineError::PromptTooLong`], [`EngineError::UnknownToken`], [`EngineError::Sequence`], [`EngineError::WritesNothing`], or the
+    /// device's.
     pub async fn forward(&mut self, rows: &[RowInput<'_>], outputs: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
+        self.refuse_embeddings()?;
         let bounds = self.plan.options().bounds;
         let mut logits = vec![Vec::new(); outputs.len()];
         let mut start = 0;
@@ -90,7 +93,7 @@ impl Session {
                 self.catch_up().await?;
             }
             if !chunk_outputs.is_empty() {
-                let values = self.read_logits(chunk_outputs.len() as u32).await?;
+                let values = self.read_outputs(chunk_outputs.len() as u32).await?;
                 for (row, values) in chunk_outputs.iter().zip(values) {
                     for (slot, _) in outputs.iter().enumerate().filter(|(_, o)| **o as usize == start + *row as usize) {
                         logits[slot].clone_from(&values);
@@ -102,8 +105,9 @@ impl Session {
         Ok(logits)
     }
 
-    async fn read_logits(&mut self, outputs: u32) -> Result<Vec<Vec<f32>>, EngineError> {
-        let tensor = self.plan.logits(&self.buffers, outputs);
+    /// What the last step gave, a row an output.
+    pub(super) async fn read_outputs(&mut self, outputs: u32) -> Result<Vec<Vec<f32>>, EngineError> {
+        let tensor = self.plan.output(&self.buffers, outputs);
         let bytes = self.executor.read(tensor.slice).await?;
         let row =
             |bytes: &[u8]| bytes.chunks_exact(4).take(tensor.cols as usize).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
@@ -125,11 +129,16 @@ impl Session {
     fn largest_chunk(&mut self, rows: &[RowInput<'_>]) -> Result<usize, EngineError> {
         let bounds = self.plan.options().bounds;
         let most = rows.len().min(bounds.rows as usize);
+        let lengths = self.lengths(rows);
+        let longest = lengths.iter().map(|(_, len)| len + most).max().unwrap_or(most).min(bounds.context as usize);
+        self.rows_in_time(most, longest)
+    }
+
+    /// `most` rows of sequences of up to `longest` tokens, or fewer where a dispatch of so many would keep the device busy for too long.
+    pub(super) fn rows_in_time(&mut self, most: usize, longest: usize) -> Result<usize, EngineError> {
         if most <= FEW_ROWS {
             return Ok(most);
         }
-        let lengths = self.lengths(rows);
-        let longest = lengths.iter().map(|(_, len)| len + most).max().unwrap_or(most).min(bounds.context as usize);
         let kv_len = self.kv_bucket(longest as u32);
         let shape = StepShape { rows: most as u32, outputs: 0, kv_len, head: Head::Logits, source: RowSource::Host };
         let recording = self.plan.record(&self.buffers, shape)?;
@@ -229,7 +238,7 @@ impl Session {
 
     /// Appends the rows' tokens to their sequences and says where each row stands.
     fn append(&mut self, rows: &[RowInput<'_>]) -> Result<Vec<Row>, EngineError> {
-        let (vocab, context) = (self.plan.vocab(), self.plan.options().bounds.context);
+        let (vocab, context) = (self.info.config.vocab, self.plan.options().bounds.context);
         let mut out = Vec::with_capacity(rows.len());
         for (i, row) in rows.iter().enumerate() {
             let token = match row.input {
@@ -249,8 +258,12 @@ impl Session {
             let (sequence, end) = (row.sequence.0, slot + 1);
             out.push(Row { token, sequence, slot, begin: 0, end, position: [slot; 3] });
         }
+        let both_sides = self.info.config.both_sides;
         for (sequence, len) in self.lengths(rows) {
             self.reserve(sequence, len)?;
+            for row in out.iter_mut().filter(|row| both_sides && row.sequence == sequence.0) {
+                row.end = len as u32;
+            }
         }
         Ok(out)
     }
@@ -330,6 +343,11 @@ fn kv_bucket(plan: &Plan, len: u32) -> u32 {
 pub(super) fn usual_steps(plan: &Plan) -> Vec<StepShape> {
     const PROMPTS: [u32; 3] = [1, 16, 64];
     let most = plan.options().bounds.rows;
+    if plan.model().gives == Output::Embeddings {
+        let rows = PROMPTS.into_iter().filter(|&rows| rows < most).chain([most]);
+        let step = |rows| StepShape { rows, outputs: 1, kv_len: kv_bucket(plan, rows), head: Head::Logits, source: RowSource::Host };
+        return rows.map(step).collect();
+    }
     let prompts = PROMPTS.into_iter().filter(|&rows| rows < most).chain([most]).map(|rows| (rows, RowSource::Host));
     let step = |(rows, source)| StepShape { rows, outputs: 1, kv_len: kv_bucket(plan, rows), head: Head::Sample, source };
     prompts.chain([(1, RowSource::Sampled)]).map(step).collect()

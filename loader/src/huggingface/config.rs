@@ -55,6 +55,11 @@ impl Entries {
         super::nested::promote_settings(&mut self.list)
     }
 
+    /// The value of `key`, if it was added.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        self.list.iter().find(|(known, _)| known == key).map(|(_, value)| value)
+    }
+
     /// All of it, under `name` in messages.
     pub(super) fn finish(mut self, name: &str) -> Result<Metadata, LoadError> {
         if self.list.len() < MAX_ENTRIES / 2 {

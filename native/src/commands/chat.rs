@@ -11,7 +11,7 @@ use parhelion::loader::Message;
 use parhelion::session::FinishReason;
 
 use self::input::{Input, Lines};
-use super::loaded::{Loaded, show_on_stdout};
+use super::loaded::{Loaded, Purpose, show_on_stdout};
 use super::options::{ModelOptions, SamplingOptions};
 use super::run::say_finish;
 use super::{CommandError, Context, say_error};
@@ -48,7 +48,7 @@ pub(super) struct ChatOptions {
 
 pub(super) fn run(context: &Context, options: &ChatOptions) -> Result<(), CommandError> {
     options.sampling.validate()?;
-    let loaded = Loaded::new(context, &options.model)?;
+    let loaded = Loaded::new(context, &options.model, Purpose::Text)?;
     let mut lines = Lines::new()?;
     if lines.interactive() {
         context.notice("/help lists commands; Ctrl-C stops an answer");

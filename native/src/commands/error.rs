@@ -50,6 +50,29 @@ pub enum CommandError {
     /// The engine could not do what it was asked.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// An embedding model where text is to be written.
+    #[error("{name} is an embedding model, which makes vectors of texts and writes none: `parhelion embed` runs it")]
+    MakesVectors {
+        /// The model.
+        name: String,
+    },
+    /// A model that writes text where vectors are to be made.
+    #[error(
+        "{name} writes text and makes no vectors: `parhelion run` runs it; embedding models are others, such as \
+         sentence-transformers/all-MiniLM-L6-v2"
+    )]
+    WritesText {
+        /// The model.
+        name: String,
+    },
+    /// A file of texts could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    InputFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// Weights could not be quantised.
     #[error(transparent)]
     Quantise(#[from] QuantiseError),

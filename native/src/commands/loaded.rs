@@ -25,9 +25,18 @@ pub(super) struct Loaded {
     pub(super) sampling: Sampling,
 }
 
+/// What a command wants of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// What may come next in a text.
+    Text,
+    /// Vectors of texts.
+    Vectors,
+}
+
 impl Loaded {
-    /// Finds the model, opens the device, and loads the one into the other.
-    pub(super) fn new(context: &Context, options: &ModelOptions) -> Result<Self, CommandError> {
+    /// Finds the model, opens the device, and loads the one into the other. Models that are for something else are refused first.
+    pub(super) fn new(context: &Context, options: &ModelOptions, purpose: Purpose) -> Result<Self, CommandError> {
         let path = context.model_path(options.model.as_deref())?;
         let checkpoint = inspect::open(&path)?;
         let Device { executor, driver, fallback } = Device::open(&options.device.request())?;
@@ -36,6 +45,11 @@ impl Loaded {
         }
         let prepared = driver.block_on(Prepared::new(&checkpoint, executor.device(), options.session()))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match (purpose, &prepared.config().embedding) {
+            (Purpose::Text, Some(_)) => return Err(CommandError::MakesVectors { name: text::printable(&name) }),
+            (Purpose::Vectors, None) => return Err(CommandError::WritesText { name: text::printable(&name) }),
+            _ => {}
+        }
         let memory = prepared.memory();
         context.notice(&format!("{} on {}", text::printable(&name), describe(executor.device())));
         context.notice(&format!(

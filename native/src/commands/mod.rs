@@ -2,6 +2,7 @@
 
 mod chat;
 mod doctor;
+mod embed;
 mod error;
 mod inspect;
 mod kv;
@@ -62,6 +63,7 @@ enum Command {
     Chat(Box<chat::ChatOptions>),
     Run(Box<run::RunOptions>),
     Score(Box<score::ScoreOptions>),
+    Embed(Box<embed::EmbedOptions>),
     Inspect(inspect::InspectOptions),
     Quantize(Box<quantize::QuantizeOptions>),
     Doctor(Box<doctor::DoctorOptions>),
@@ -150,6 +152,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), CommandError> {
         Command::Chat(options) => chat::run(&context, &options),
         Command::Run(options) => run::run(&context, &options),
         Command::Score(options) => score::run(&context, &options),
+        Command::Embed(options) => embed::run(&context, &options),
         Command::Inspect(options) => inspect::run(&context, &options),
         Command::Quantize(options) => quantize::run(&context, &options),
         Command::Doctor(options) => doctor::run(&context, &options),

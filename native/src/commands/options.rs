@@ -57,6 +57,11 @@ pub(super) struct ModelOptions {
 }
 
 impl ModelOptions {
+    /// Whether a model was asked for by name.
+    pub(super) fn is_named(&self) -> bool {
+        self.model.is_some()
+    }
+
     pub(super) fn session(&self) -> SessionOptions {
         let quant = self.quant.map(|choice| choice.quant(self.requantize));
         let kv = self.kv_cache.map(KvChoice::format);

@@ -7,7 +7,7 @@ use parhelion::loader::Message;
 use parhelion::session::{FinishReason, GenerateOptions, Token};
 use serde::Serialize;
 
-use super::loaded::{Answer, Loaded, TimingsOutput, show_on_stdout};
+use super::loaded::{Answer, Loaded, Purpose, TimingsOutput, show_on_stdout};
 use super::options::{ModelOptions, SamplingOptions};
 use super::{CommandError, Context, print_json};
 
@@ -45,7 +45,7 @@ pub(super) struct RunOptions {
 pub(super) fn run(context: &Context, options: &RunOptions) -> Result<(), CommandError> {
     let prompt = prompt(&options.prompt)?;
     options.sampling.validate()?;
-    let mut loaded = Loaded::new(context, &options.model)?;
+    let mut loaded = Loaded::new(context, &options.model, Purpose::Text)?;
     let generate = GenerateOptions { continues_text: options.raw, ..options.sampling.generate(loaded.sampling) };
     let seed = generate.sampling.seed;
     let tokens = if options.raw {

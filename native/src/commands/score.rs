@@ -7,7 +7,7 @@ use parhelion::loader::Tokenizer;
 use parhelion::session::RowInput;
 use serde::Serialize;
 
-use super::loaded::Loaded;
+use super::loaded::{Loaded, Purpose};
 use super::options::ModelOptions;
 use super::run::read_stdin;
 use super::{CommandError, Context, print_json};
@@ -81,7 +81,7 @@ pub(super) fn run(context: &Context, options: &ScoreOptions) -> Result<(), Comma
         Some("-") => Some(read_stdin()?),
         text => text.map(str::to_owned),
     };
-    let mut loaded = Loaded::new(context, &options.model)?;
+    let mut loaded = Loaded::new(context, &options.model, Purpose::Text)?;
     let tokens = match (&options.tokens, text) {
         (Some(tokens), _) => tokens.clone(),
         (None, text) => loaded.text_tokens(&text.unwrap_or_default())?,

@@ -2,7 +2,7 @@
 
 use crate::program::{run, run_with_input};
 
-const COMMANDS: [&str; 6] = ["chat", "run", "score", "inspect", "doctor", "models"];
+const COMMANDS: [&str; 7] = ["chat", "run", "score", "embed", "inspect", "doctor", "models"];
 
 #[test]
 fn help_is_printed_and_ends_well() {
@@ -21,7 +21,7 @@ fn help_is_printed_and_ends_well() {
 #[test]
 fn command_lines_that_make_no_sense_end_with_2() {
     let cache = tempfile::tempdir().unwrap();
-    let bad: [&[&str]; 12] = [
+    let bad: [&[&str]; 15] = [
         &[],
         &["no-such-command"],
         &["run", "--no-such-option", "x"],
@@ -34,6 +34,9 @@ fn command_lines_that_make_no_sense_end_with_2() {
         &["chat", "--repetition-penalty", "0"],
         &["score"],
         &["score", "--tokens", "1,2,x"],
+        &["embed", "a text without a model"],
+        &["embed", "--model", "m.gguf", "--file", "x", "a text"],
+        &["embed", "--model", "m.gguf"],
     ];
     for arguments in bad {
         let told = run(cache.path(), arguments);

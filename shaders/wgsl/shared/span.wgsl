@@ -1,5 +1,5 @@
 // The KV entries that a row attends to.
-// Needs from the kernel: what `page` needs, and `params.window`.
+// Needs from the kernel: what `page` needs, and `params.window` and `params.ahead`.
 #import page
 #import row
 
@@ -10,9 +10,13 @@ struct Span {
     end: u32,
 }
 
-// Entries of a row's own bounds that its page table has and a sliding window (0: none) lets through.
+// Entries of a row's own bounds that its page table has and a sliding window (0: none) lets through: as many as the window up to the
+// row's own entry, and `params.ahead` after it.
 fn row_span(row: Row) -> Span {
-    let behind = select(0u, row.end - params.window, params.window > 0u && row.end > params.window);
-    let end = min(row.end, sequence_capacity());
+    let own = row.slot + 1u;
+    let windowed = params.window > 0u;
+    let behind = select(0u, own - params.window, windowed && own > params.window);
+    let seen = select(row.end, min(row.end, own + params.ahead), windowed);
+    let end = min(seen, sequence_capacity());
     return Span(min(max(row.begin, behind), end), end);
 }

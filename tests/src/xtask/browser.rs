@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parhelion_tests::fixtures;
+
 use crate::command::{output_of, root, run, target_dir};
 use crate::node::Node;
 use crate::report::Outcome;
@@ -29,6 +31,9 @@ const PROGRAM: &str = "PARHELION_PROGRAM";
 const BENCH: &str = "PARHELION_BENCH";
 /// The environment variable that tells tests where the model lies.
 const MODEL: &str = "PARHELION_TEST_MODEL";
+
+/// The environment variable that tells tests where further models lie.
+const MODELS: &str = fixtures::TEST_MODELS;
 
 /// How package managers install a Chromium.
 const INSTALLERS: [Installer; 5] = [
@@ -90,7 +95,7 @@ fn run_and_read(names: &[&str], programs: &Programs) -> Result<(Counts, bool), S
         command.args(["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"]);
         command.arg(format!("--test-reporter-destination={}", log.display())).args(&files);
         command.env(DEADLINE, &deadline).env(PROGRAM, &programs.parhelion);
-        for (name, path) in [(BENCH, &programs.bench), (MODEL, &programs.model)] {
+        for (name, path) in [(BENCH, &programs.bench), (MODEL, &programs.model), (MODELS, &fixtures::directory())] {
             if let Some(path) = path {
                 command.env(name, path);
             }

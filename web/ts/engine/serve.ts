@@ -71,5 +71,6 @@ function failure(thrown: unknown): ParhelionError {
 }
 
 function transferables(value: unknown): Transferable[] {
+  if (Array.isArray(value)) return value.flatMap(transferables);
   return ArrayBuffer.isView(value) && value.buffer instanceof ArrayBuffer ? [value.buffer] : [];
 }

@@ -15,7 +15,7 @@ export function beginsAs(format: FileFormat, head: Bytes, ended: boolean): boole
   const enough = ended || bytes.length === LOOK;
   if (format === "weights") return isWeights(bytes) ?? (ended ? false : undefined);
   const text = new TextDecoder("latin1").decode(bytes).trimStart();
-  if (format === "json") return text === "" ? (enough ? false : undefined) : text.startsWith("{");
+  if (format === "json") return text === "" ? (enough ? false : undefined) : /^[{[]/.test(text);
   return enough ? !/^(?:\xef\xbb\xbf)?<(?:!doctype|html|head|body|\?xml)/i.test(text) : undefined;
 }
 

@@ -57,6 +57,7 @@ export interface ModelInfo {
   context: number;
   vocab: number;
   layers: number;
+  makes: "text" | "vectors";
   device: DeviceInfo;
   memory: { now: number; peak: number; weights: number; kv: number; scratch: number };
   longestSubmitMs: number;
@@ -130,6 +131,8 @@ export class Model {
   ): Promise<ModelAnswer>;
   /** Rows `from` to the end, each as long as the vocabulary. */
   logits(tokens: Uint32Array, from: number): Promise<Float32Array>;
+  /** The vectors of texts, one after the other, all of one length. */
+  embed(texts: string[], prompt: string | undefined): Promise<Float32Array>;
   contextUsed(): number;
   /** Destroys the device, as a driver reset does. */
   loseDevice(): void;

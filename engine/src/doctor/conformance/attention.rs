@@ -78,6 +78,13 @@ fn mixtures() -> Vec<AttentionSetup> {
         setups.push(AttentionSetup { begin: 130, sequences: many.clone(), ..base.clone() });
         setups.extend(scored(&base, &many));
         setups.push(AttentionSetup { whole: true, sequences: vec![(20, 20), (130, 130), (1, 1), (70, 5)], ..base.clone() });
+        // windows on both sides, shorter and longer than what there is
+        setups.extend([1, 3, 65, 200].map(|window| AttentionSetup {
+            shape: AttentionShape { window: Some(window), both_sides: true, ..base.shape },
+            whole: true,
+            sequences: vec![(20, 20), (230, 230), (1, 1), (70, 5)],
+            ..base.clone()
+        }));
         // Values past f16's largest number live through the scale of their entry, and so do tiny ones.
         setups.push(AttentionSetup { magnitude: 1e7, sequences: vec![(200, 4)], ..base.clone() });
         setups.push(AttentionSetup { magnitude: 1e-9, sequences: vec![(200, 4)], ..base });

@@ -3,18 +3,19 @@
 use parhelion_shaders::{
     activate as activate_kernel, add as add_kernel,
     axes::{Delta, Reduce, Tile, Weight},
-    embed as embed_kernel, gather_rows as gather_kernel, matmul as matmul_kernel, matvec as matvec_kernel, mix_experts as mix_kernel,
-    rms_norm as norm_kernel, rms_norm_columns as range_norm_kernel, route as route_kernel, scale_logits as scale_logits_kernel,
+    embed as embed_kernel, gather_rows as gather_kernel, layer_norm as layer_norm_kernel, matmul as matmul_kernel, matvec as matvec_kernel,
+    mean_rows as mean_rows_kernel, mix_experts as mix_kernel, rms_norm as norm_kernel, rms_norm_columns as range_norm_kernel,
+    route as route_kernel, scale_logits as scale_logits_kernel,
 };
 
 use super::Listed;
 use crate::{
     doctor::dense::{
-        Addition, Embedding, ExpertProduct, Gate, Gathering, LogitScaling, Mixture, Normalisation, Product, RangeNormalisation, Routing,
-        Scales, whole_blocks,
+        Addition, Centring, Embedding, ExpertProduct, Gate, Gathering, LogitScaling, Mixture, Normalisation, Pooling, Product,
+        RangeNormalisation, Routing, Scales, whole_blocks,
     },
     exec::DeviceInfo,
-    ops::activate::Activation,
+    ops::{activate::Activation, embed::EntryOf},
 };
 
 /// Rows of x, rows and columns of the matrix: one of each, whole blocks and tiles, and none of them whole.
@@ -156,11 +157,59 @@ pub fn embed(format: Weight) -> Vec<Listed> {
     for scales in [Scales::Moderate, Scales::Any] {
         for (i, (tokens, cols, rows)) in shapes.into_iter().enumerate().filter(|(i, _)| thorough(format) || i % 2 == 1) {
             let cols = whole_blocks(format, cols);
-            let embedding = Embedding { format, first_token: first_tokens[i % 3], tokens, cols, rows, scales };
+            let (first_token, index) = (first_tokens[i % 3], EntryOf::Token);
+            let embedding = Embedding { format, first_token, tokens, cols, rows, scales, index, add: false };
             cases.push(Listed::new(embed_kernel::kernel(format), move || embedding.case()).large(rows == BEYOND_A_DIMENSION));
         }
     }
     cases
+}
+
+/// `embed` by positions and by nothing, added to what is there.
+pub fn add_embedding() -> Vec<Listed> {
+    let formats = [Weight::F32, Weight::F16, Weight::Bf16, Weight::Q8_0];
+    let shapes = [(1, 1, 1), (5, 33, 8), (50, 576, 17), (3, 96, BEYOND_A_DIMENSION)];
+    let mut cases = Vec::new();
+    for (format, index) in formats.into_iter().flat_map(|format| EntryOf::ALL.map(|index| (format, index))) {
+        for (tokens, cols, rows) in shapes {
+            let (first_token, cols) = (if index == EntryOf::First { 0 } else { 3 }, whole_blocks(format, cols));
+            let embedding = Embedding { format, first_token, tokens, cols, rows, scales: Scales::Moderate, index, add: true };
+            cases.push(Listed::new(embed_kernel::kernel(format), move || embedding.case()).large(rows == BEYOND_A_DIMENSION));
+        }
+    }
+    cases
+}
+
+/// `layer_norm` with every reduction, with and without something added.
+pub fn layer_norm() -> Vec<Listed> {
+    let mut cases = Vec::new();
+    for &reduce in Reduce::ALL {
+        for &delta in Delta::ALL {
+            let mut list = |norm: Centring| {
+                let kernel = layer_norm_kernel::kernel(delta, reduce);
+                cases.push(Listed::new(kernel, move || norm.case()).large(norm.rows == BEYOND_A_DIMENSION));
+            };
+            let plain = Centring { delta, reduce, rows: 4, cols: 130, magnitude: 1.0, offset: 0.0 };
+            let shapes = [(1, 1), (3, 3), (2, 511), (5, 576), (2, 4097), (BEYOND_A_DIMENSION, 9)];
+            shapes.into_iter().for_each(|(rows, cols)| list(Centring { rows, cols, ..plain }));
+            // Up to where the sum of squares is still a number, and down to where only eps is left.
+            [1e17, 100.0, 1e-4, 1e-22].into_iter().for_each(|magnitude| list(Centring { magnitude, ..plain }));
+            // means many times the deviations
+            [10.0, -1000.0].into_iter().for_each(|offset| list(Centring { offset, ..plain }));
+        }
+    }
+    cases
+}
+
+/// `mean_rows` of sequences short and long.
+pub fn mean_rows() -> Vec<Listed> {
+    let list = |(sequences, cols): (Vec<u32>, u32)| {
+        let large = sequences.len() > 1000;
+        let pooling = Pooling { sequences, cols };
+        Listed::new(mean_rows_kernel::kernel(), move || pooling.case()).large(large)
+    };
+    let shapes = [(vec![1], 1), (vec![2, 1, 40], 33), (vec![513, 7], 576), (vec![1; 300], 5), (vec![1; BEYOND_A_DIMENSION as usize], 257)];
+    shapes.into_iter().map(list).collect()
 }
 
 /// `rms_norm` with every reduction, with and without something added.

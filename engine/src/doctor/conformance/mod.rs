@@ -45,7 +45,10 @@ pub fn conformance_cases(device: &DeviceInfo) -> Vec<Listed> {
     }
     all.extend(dense::route());
     all.extend(dense::mix_experts());
+    all.extend(dense::add_embedding());
     all.extend(dense::rms_norm());
+    all.extend(dense::layer_norm());
+    all.extend(dense::mean_rows());
     all.extend(dense::rms_norm_columns());
     all.extend(dense::activate());
     all.extend(dense::add());

@@ -28,11 +28,12 @@ impl Keys<'_> {
             output_gate: false,
             experts: None,
             sinks: false,
+            gated: true,
         })
     }
 
     /// The activation that the model names; `default` where it names none.
-    fn activation(&self, default: Activation) -> Result<Activation, LoadError> {
+    pub(in super::super) fn activation(&self, default: Activation) -> Result<Activation, LoadError> {
         for key in ACTIVATIONS {
             return Ok(match self.get(key, Metadata::str)? {
                 None => continue,

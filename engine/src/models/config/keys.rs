@@ -11,17 +11,19 @@ pub(in super::super) struct Key {
     gguf: Option<&'static str>,
     /// config.json's.
     hf: Option<&'static str>,
+    /// Another one of config.json.
+    or_hf: Option<&'static str>,
 }
 
 impl Key {
     /// A setting of both.
     pub(in super::super) const fn new(gguf: &'static str, hf: &'static str) -> Self {
-        Self { gguf: Some(gguf), hf: Some(hf) }
+        Self { gguf: Some(gguf), hf: Some(hf), or_hf: None }
     }
 
     /// A setting of GGUF alone.
     pub(in super::super) const fn gguf(gguf: &'static str) -> Self {
-        Self { gguf: Some(gguf), hf: None }
+        Self { gguf: Some(gguf), hf: None, or_hf: None }
     }
 
     /// The full name of the setting in a GGUF file.
@@ -31,7 +33,12 @@ impl Key {
 
     /// A setting of config.json alone.
     pub(in super::super) const fn hf(hf: &'static str) -> Self {
-        Self { gguf: None, hf: Some(hf) }
+        Self { gguf: None, hf: Some(hf), or_hf: None }
+    }
+
+    /// The same by another name in config.json, where it is not there by the first.
+    pub(in super::super) const fn or_hf(self, hf: &'static str) -> Self {
+        Self { or_hf: Some(hf), ..self }
     }
 }
 
@@ -75,6 +82,11 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// What the model calls its architecture.
+    pub(in super::super) fn architecture(&self) -> &'a str {
+        self.architecture
+    }
+
     /// Whose names and keys the model has.
     pub(in super::super) fn dialect(&self) -> Dialect {
         self.dialect
@@ -84,7 +96,11 @@ impl<'a> Keys<'a> {
     pub(super) fn name(&self, key: Key) -> Option<String> {
         match self.dialect {
             Dialect::Gguf => key.in_gguf(self.architecture),
-            Dialect::HuggingFace => key.hf.map(str::to_owned),
+            Dialect::HuggingFace => {
+                let other = key.or_hf.filter(|other| self.metadata.contains(other));
+                let usual = key.hf.filter(|hf| other.is_none() || self.metadata.contains(hf));
+                usual.or(other).map(str::to_owned)
+            }
         }
     }
 
