@@ -3,8 +3,9 @@
 use parhelion_loader::{Array, Dialect, LoadError, Metadata, Value};
 
 use super::{
-    decoder::{Block, Layer, Mixer, Scales},
+    decoder::{Block, Layer, Mixer},
     embedding::Embedding,
+    scales::Scales,
 };
 use crate::ops::{
     attention::MAX_HEAD_DIM,

@@ -43,15 +43,17 @@ mod qwen3;
 mod qwen3_5;
 mod qwen3_moe;
 mod rope_tensors;
+mod scales;
 mod smollm3;
 mod transform;
 
 pub use config::{Config, Keys, Tables};
 pub(crate) use convert::{GgufTensor, in_gguf};
-pub use decoder::{Biases, Block, Joined, Layer, Mixer, Norms, Positions, QkNorm, Scales};
+pub use decoder::{Biases, Block, Joined, Layer, Mixer, Norms, Positions, QkNorm};
 pub use embedding::{DenseLayer, Embedding, Pooling};
 pub use mixers::Delta;
 use rope_tensors::{is_rope_tensor, scaling_of_tensors};
+pub use scales::Scales;
 
 pub use error::ModelError;
 pub use experts::Experts;
