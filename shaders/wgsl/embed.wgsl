@@ -51,8 +51,11 @@ fn entry_of(row: u32) -> u32 {
 fn store(row: u32, v: u32, value: vec4<f32>) {
     if 4u * v < params.cols {
         let at = row * (params.y_stride / 4u) + v;
-        let before = select(vec4<f32>(), y[at], ADD);
-        y[at] = before + value * params.scale;
+        var entry = value * params.scale;
+        if ADD {
+            entry += y[at];
+        }
+        y[at] = entry;
     }
 }
 

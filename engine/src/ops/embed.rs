@@ -133,7 +133,8 @@ pub(super) fn twin(args: &TwinArgs<'_>) -> Result<(), String> {
         }
         for (block, y) in y[..p.cols as usize].chunks_mut(BLOCK).enumerate() {
             for (y, weight) in y.iter_mut().zip(planes.block(token as usize, block)) {
-                *y = weight * p.scale + if constants.add { *y } else { 0.0 };
+                let entry = weight * p.scale;
+                *y = if constants.add { *y + entry } else { entry }; // plain tables keep the sign of their zeros
             }
         }
     }

@@ -42,7 +42,8 @@ struct Shape {
 
 fn run(twin: Twin, call: &Call<BufferSlice>, buffers: [&[u32]; 4], y: &mut [u32], parallel: &dyn Parallel) {
     let [x, quants, scales, bias] = buffers.map(TwinSlice::Read);
-    let bound = vec![(1, x), (2, quants), (3, scales), (4, TwinSlice::Write(y)), (5, bias)];
+    // `chosen` may be anything: no row is chosen.
+    let bound = vec![(1, x), (2, quants), (3, scales), (4, TwinSlice::Write(y)), (5, bias), (6, TwinSlice::Read(&[]))];
     twin(&TwinArgs::new(call, bound, parallel)).unwrap();
 }
 
