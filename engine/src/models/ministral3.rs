@@ -5,7 +5,7 @@ use parhelion_loader::LoadError;
 use super::{
     Family,
     config::{Config, Keys},
-    decoder,
+    decoder, mistral,
 };
 use crate::ops::rope_table::RopeConfig;
 
@@ -18,8 +18,7 @@ pub(super) static FAMILY: Family = Family {
 };
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
-    let c = keys.decoder()?;
-    let windowed = keys.windowed_layers(c.layers, |_| true)?;
+    let c = mistral::config(keys)?;
     let rope = RopeConfig { temperature: keys.temperature(c.context)?, ..c.rope };
-    Ok(Config { per_layer: keys.layers(&windowed, keys.window()?), rope, ..c })
+    Ok(Config { rope, ..c })
 }

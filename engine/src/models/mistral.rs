@@ -16,7 +16,7 @@ pub(super) static FAMILY: Family = Family {
     build: decoder::build,
 };
 
-fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
+pub(super) fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     let c = keys.decoder()?;
     let windowed = keys.windowed_layers(c.layers, |_| true)?;
     Ok(Config { per_layer: keys.layers(&windowed, keys.window()?), ..c })

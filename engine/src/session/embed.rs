@@ -70,7 +70,8 @@ impl Session {
         self.embed_tokens(&tokens).await
     }
 
-    /// The vectors of texts that are tokens already, the ones around a text among them. No sequence of the session may have tokens, and at most one may be open.
+    /// The vectors of texts that are tokens already, the ones around a text among them. No sequence of the session may have tokens, and
+    /// at most one may be open.
     ///
     /// # Errors
     /// [`EngineError::EmbedsNothing`], [`EngineError::EmptyText`], [`EngineError::TextTooLong`], [`EngineError::UnknownToken`],

@@ -1,5 +1,6 @@
 //! Sequences as bytes: saved, restored into another session of the same model, and forked. What is saved are the tokens, their pages of
-//! KV cache that the next token sees and the recurrent state after them, as they lie on the device, so that a restored sequence goes on with the same bits.
+//! KV cache that the next token sees and the recurrent state after them, as they lie on the device, so that a restored sequence goes on
+//! with the same bits.
 //!
 //! Numbers are little-endian: [`MAGIC`], the version, the model's identity, that of the plan's formats, the number of tokens (each 8 bytes),
 //! the tokens (4 bytes each), the cache and the state in the order of the plan's buffers, and a checksum of all before it (8 bytes).
@@ -126,7 +127,9 @@ struct Saved {
 }
 
 impl Session {
-    /// The sequence as bytes, for [`Session::restore`]: as many as its pages of KV cache and its recurrent state take on the device.
+    /// The sequence as bytes, for [`Session::restore`]: as many as its pages of KV cache and its recurrent state take on the device. They
+    /// tell what was said, and pages are saved whole: the last may still hold entries of a sequence that had it before. Keep them as
+    /// private as the session's conversations.
     ///
     /// # Errors
     /// [`EngineError::Sequence`] if it was closed, or the device's.
